@@ -1,0 +1,1 @@
+"""Makes data and never optimizes: scores of answers, rollouts."""

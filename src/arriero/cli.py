@@ -1,0 +1,231 @@
+"""The one entry point, `arriero`: verbs, and every key of a recipe as an option."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, get_origin
+
+from arriero._version import __version__
+from arriero.records import UserError
+
+STAGE_VERBS = {
+    "tokenizer": "train the tokenizer (section 2.2)",
+    "pretrain": "train the base model (section 2.2)",
+    "sft": "fine-tune it on demonstrations (section 3.1)",
+    "preferences": "collect or take over comparisons (section 3.2.1)",
+    "reward": "train both reward models (section 3.2.2)",
+    "rejection": "rejection sampling and fine-tuning on the best (section 3.2.3)",
+    "ppo": "proximal policy optimization (section 3.2.3)",
+    "evaluate": "compare all versions (section 3.4)",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but an error is one line that names the mend."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (2 for what the user can mend)."""
+    try:
+        options, unknown = _parser().parse_known_args(arguments)
+        if unknown:
+            _refuse_unknown(options, unknown)
+        act: Callable[[argparse.Namespace], None] = options.act
+        act(options)
+    except UserError as error:
+        print(f"arriero: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\narriero: stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        if error.errno not in (28, 122):  # no space, over quota
+            raise
+        print(f"arriero: the disk is full ({error.filename or 'while writing'}); free some and "
+              "give the same command again", file=sys.stderr)  # fmt: skip
+        return 2
+    return 0
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="arriero",
+        description="The whole Llama 2 system: raw text in, an aligned chat model out.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"arriero {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def verb(name: str, text: str, act: Callable[[argparse.Namespace], None]) -> _Parser:
+        added = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+        added.set_defaults(act=act, verb=name)
+        return added
+
+    run = verb("run", "run a recipe: all stages in order, what is done already skipped", _run)
+    _add_recipe(run)
+    run.add_argument("--until", metavar="STAGE", help="the last stage to run")
+    run.add_argument("--from", dest="restart", metavar="STAGE", help="do this stage on again")
+    for name, text in STAGE_VERBS.items():
+        _add_recipe(verb(name, f"one stage alone: {text}", _run))
+    config = verb("config", "print what a recipe would run, every key, as TOML", _config)
+    _add_recipe(config)
+    report = verb("report", "write the report of a run", _report)
+    report.add_argument("run", type=Path, metavar="RUN")
+    check = verb("check-data", "what a file is taken for, one example, its loss mask", _check)
+    check.add_argument("file", type=Path, metavar="FILE")
+    check.add_argument("--tokenizer", type=Path, metavar="MODEL", help="a folder with a tokenizer")
+    chat = verb("chat", "talk to a model", _chat)
+    chat.add_argument("model", type=Path, metavar="MODEL", help="a model folder or a run")
+    chat.add_argument("-p", "--prompt", help="answer this one prompt and leave")
+    chat.add_argument("--system", help="the system message")
+    chat.add_argument("--temperature", type=float, default=0.6)
+    chat.add_argument("--top-p", type=float, default=0.9)
+    chat.add_argument("--max-new-tokens", type=int, default=256)
+    chat.add_argument("--seed", type=int, default=0)
+    verb("recipes", "the recipes that come with arriero", _recipes)
+    verb("doctor", "what this machine can do", _doctor)
+    return parser
+
+
+def _add_recipe(parser: _Parser) -> None:
+    """The recipe and an option for each of its keys; made only when the verb is the one asked for."""
+    parser.add_argument("recipe", metavar="RECIPE", help="a name (see `arriero recipes`) or a file")
+    parser.add_argument("--run", type=Path, metavar="FOLDER", help="default: runs/RECIPE")
+    parser.add_argument("--smoke", action="store_true", help="the same road, a tenth of the length")
+    if not any(parser.prog.endswith(f" {word}") for word in sys.argv[1:2]):
+        return
+    from arriero.road.recipe import leaf_fields
+
+    groups: dict[str, Any] = {}
+    for key, model, name in leaf_fields():
+        field = model.model_fields[name]
+        section = key.rpartition(".")[0]
+        group = groups.setdefault(section, parser.add_argument_group(section or "keys"))
+        is_many = get_origin(field.annotation) is tuple
+        group.add_argument(
+            f"--{key}",
+            dest=key,
+            metavar="X",
+            nargs="+" if is_many else None,
+            default=argparse.SUPPRESS,
+            help=(field.description or "").replace("%", "%%"),
+        )
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    from arriero.road.recipe import leaf_fields
+
+    given = vars(options)
+    return {key: given[key] for key, _, _ in leaf_fields() if key in given}
+
+
+def _recipe(options: argparse.Namespace) -> Any:
+    from arriero.road.recipe import load_recipe
+
+    overrides = _overrides(options)
+    if options.smoke:
+        overrides.setdefault("scale", 0.1)
+    return load_recipe(options.recipe, overrides)
+
+
+def _refuse_unknown(options: argparse.Namespace, unknown: Sequence[str]) -> NoReturn:
+    first = unknown[0]
+    if first.startswith("--") and hasattr(options, "recipe"):
+        from arriero.road.recipe import unknown_key
+
+        raise UserError(unknown_key(first[2:].split("=")[0]))
+    raise UserError(f"unknown argument {first}; see `arriero {options.verb} --help`")
+
+
+def _run(options: argparse.Namespace) -> None:
+    from arriero.road.drive import drive, newest_chat_model
+
+    recipe = _recipe(options)
+    run: Path = options.run or Path("runs") / Path(options.recipe).stem
+    began = time.perf_counter()
+
+    def say(line: str) -> None:
+        spent = int(time.perf_counter() - began)
+        print(f"{spent // 60:3d}:{spent % 60:02d}  {line}", flush=True)
+
+    only = None if options.verb == "run" else options.verb
+    until = getattr(options, "until", None)
+    restart = getattr(options, "restart", None)
+    report = drive(recipe, run, say, until=until, restart_from=restart, only=only)
+    print(f"\nReport:  {report}")
+    newest = newest_chat_model(run)
+    if newest is not None:
+        print(f"Chat:    arriero chat {newest}")
+
+
+def _config(options: argparse.Namespace) -> None:
+    from arriero.road.recipe import to_toml
+
+    print(to_toml(_recipe(options)), end="")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from arriero.road.report import write_report
+
+    if not options.run.is_dir():
+        raise UserError(f"{options.run}: no such run")
+    print(write_report(options.run))
+
+
+def _check(options: argparse.Namespace) -> None:
+    from arriero.data.check import check_data, render_check
+    from arriero.tokenizer.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(options.tokenizer) if options.tokenizer else None
+    print(render_check(check_data(options.file), tokenizer))
+
+
+def _chat(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from arriero.inference.session import ChatSession
+    from arriero.road.drive import newest_chat_model
+    from arriero.serving.terminal import ChatSettings, chat
+
+    folder: Path = options.model
+    if folder.is_dir() and not (folder / "config.json").exists():
+        folder = newest_chat_model(folder) or folder
+    chat(
+        ChatSession.load(folder),
+        system=options.system,
+        prompt=options.prompt,
+        settings=ChatSettings(
+            temperature=options.temperature,
+            top_p=options.top_p,
+            max_new_tokens=options.max_new_tokens,
+            seed=options.seed,
+        ),
+        console=Console(),
+    )
+
+
+def _recipes(_: argparse.Namespace) -> None:
+    from arriero.road.recipe import load_recipe, recipe_names
+
+    for name in recipe_names():
+        print(f"{name:12} {load_recipe(name).model.num_parameters:>14,} parameters")
+
+
+def _doctor(_: argparse.Namespace) -> None:
+    from arriero.road.doctor import examine
+
+    print("\n".join(examine()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Reads preference pairs, with the ratings and safety labels that a data set carries.
+
+A pair is a prompt with two answers, two whole dialogs that differ in the last answer alone (as
+messages, or as the transcripts of hh-rlhf), or two ranked siblings of a tree. Pairs without a
+choice to learn (the same answer twice, an empty one, two prompts) are skipped and counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from arriero.data import files, oasst
+from arriero.data.dialogs import clean_answer, to_messages, to_prompt
+from arriero.data.formats import recognize, unfit
+from arriero.data.rows import Bad, Row, Skip, convert, read_rows, require
+from arriero.data.tags import prompt_id, to_label, to_rating, to_track
+from arriero.data.transcripts import split_turns
+from arriero.records import Message, Preference
+from arriero.records.dialog import check_turns
+from arriero.records.prompt import Track
+
+Pair = tuple[tuple[Message, ...], str, str]
+
+
+def read_preferences(
+    paths: Path | str | Sequence[Path | str],
+    *,
+    track: Track = "helpfulness",
+    skipped: Counter[str] | None = None,
+) -> Iterator[Preference]:
+    """Yield the preferences of files, folders (their files by name) or hub ids.
+
+    Args:
+        paths: one or several.
+        track: of rows that name none.
+        skipped: counts, by reason, the rows that were of no use.
+
+    Raises:
+        UserError: a path is missing or without preferences, or a row is wrong (`file:line: ...`).
+    """
+    read = partial(preferences_of, track=track)
+    return require(files.given_paths(paths), read, "preferences", skipped)
+
+
+def preferences_of(file: Path, track: Track = "helpfulness") -> Iterator[Preference | Bad | Skip]:
+    """The preferences of one file, with what is wrong or of no use in their places."""
+    return convert(read_rows(file), partial(to_preferences, track=track))
+
+
+def to_preferences(row: Row, track: Track = "helpfulness") -> Iterator[Preference | Skip]:
+    """Yield the preferences of one row: one, or all ranked pairs of a tree.
+
+    Raises:
+        ValueError: the row is no preference, or a tag of it is unknown.
+    """
+    value = row.value
+    found = recognize(value)
+    if found == "oasst":
+        dropped: Counter[str] = Counter()
+        pairs = list(oasst.ranked_pairs(oasst.root_of(value), dropped))
+        yield from (Skip(reason, num) for reason, num in dropped.items())
+        if not pairs:
+            yield Skip("no ranked answers in the tree")
+    elif found == "preference":
+        pairs = [_split_pair(value)]
+    elif found == "hh" and "chosen" in value:
+        pairs = [_split_common(split_turns(value["chosen"]), split_turns(value["rejected"]))]
+    else:
+        raise ValueError(unfit(found, value, "preferences"))
+    for pair in pairs:
+        if reason := _flaw(pair, is_log=found == "hh"):
+            yield Skip(reason)
+        else:
+            yield _tagged(pair, row, track)
+
+
+def _tagged(pair: Pair, row: Row, track: Track) -> Preference:
+    prompt, chosen, rejected = pair
+    value = row.value
+    return Preference(
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
+        rating=to_rating(value.get("rating")),
+        chosen_is_safe=to_label(value.get("chosen_is_safe"), "chosen_is_safe"),
+        rejected_is_safe=to_label(value.get("rejected_is_safe"), "rejected_is_safe"),
+        track=to_track(value.get("track"), track),
+        source=row.source,
+        prompt_id=prompt_id(prompt) if (own_id := value.get("prompt_id")) is None else str(own_id),
+        annotator=str(value.get("annotator") or ""),
+    )
+
+
+def _split_pair(value: dict[str, Any]) -> Pair:
+    """Prompt and answers of a row whose sides are answers, or whole dialogs with their prompt."""
+    chosen, rejected = (_side(value[key], key) for key in ("chosen", "rejected"))
+    if value.get("prompt") is None:
+        if isinstance(chosen, str) or isinstance(rejected, str):
+            raise ValueError("there is no 'prompt', and the sides are no whole dialogs; add it")
+        return _split_common(chosen, rejected)
+    if not isinstance(value["prompt"], (str, list)):
+        raise ValueError("'prompt' should be a string or messages; mend or remove the row")
+    prompt = to_prompt(value["prompt"], value.get("system"))
+    return (tuple(prompt), _last_answer(chosen, prompt), _last_answer(rejected, prompt))
+
+
+def _side(side: Any, key: str) -> str | list[Message]:
+    if isinstance(side, str):
+        return clean_answer(side, key)
+    if not isinstance(side, list):
+        raise ValueError(f"{key!r} should be a string or messages; mend or remove the row")
+    return to_messages(side)
+
+
+def _last_answer(side: str | list[Message], prompt: list[Message]) -> str:
+    """The answer of one side: a string, one message, or the prompt repeated and then the answer."""
+    if isinstance(side, str):
+        return side
+    if side[-1].role != "assistant" or (len(side) > 1 and side[:-1] != prompt):
+        raise ValueError("a side should be one answer, or the prompt and then one; mend the row")
+    return side[-1].content
+
+
+def _split_common(chosen: list[Message], rejected: list[Message]) -> Pair:
+    """Prompt and answers of two whole dialogs; an empty prompt if they do not share it."""
+    if chosen[:-1] != rejected[:-1] or {chosen[-1].role, rejected[-1].role} != {"assistant"}:
+        return (), "", ""
+    return tuple(chosen[:-1]), chosen[-1].content, rejected[-1].content
+
+
+def _flaw(pair: Pair, is_log: bool) -> str:
+    """Why a pair is of no use, "" if it is. Logs in wrong order are of no use, others wrong."""
+    prompt, chosen, rejected = pair
+    if not prompt:
+        return "the two sides do not share one prompt"
+    try:
+        check_turns(prompt)
+        if prompt[-1].role != "user":
+            raise ValueError("a prompt ends with a user message")
+    except ValueError as error:
+        if is_log:
+            return "turns out of order or empty"
+        raise ValueError(f"{error}; mend or remove the row") from error
+    answers = [message.content for message in prompt if message.role == "assistant"]
+    if not all(text.strip() for text in (*answers, chosen, rejected)):
+        return "empty answer"
+    return "chosen and rejected are the same" if chosen.strip() == rejected.strip() else ""

@@ -1,0 +1,1 @@
+"""What is measured on answers: shares, win rates, paths, agreement with an oracle."""

@@ -1,0 +1,1 @@
+"""Prefill, decode, sample: the one sampler that training, evaluation and serving share."""

@@ -1,0 +1,99 @@
+"""A chat model that talks: messages in, pieces of text out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from arriero.inference.generate import Sampling, stream
+from arriero.model.heads import LanguageModel
+from arriero.model.weights import load_language_model
+from arriero.records import Message, UserError
+from arriero.tokenizer.chat import encode_prompt
+from arriero.tokenizer.tokenizer import Tokenizer
+
+# What decoding gives for bytes that are no whole character yet.
+_UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+
+
+class ChatSession:
+    """A model folder opened for talking; it keeps no history of its own.
+
+    Attributes:
+        name: the folder it came from.
+        model, tokenizer: what was opened.
+    """
+
+    def __init__(self, name: str, model: LanguageModel, tokenizer: Tokenizer) -> None:
+        self.name, self.model, self.tokenizer = name, model, tokenizer
+
+    @classmethod
+    def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> ChatSession:
+        """Open a chat model's folder.
+
+        Raises:
+            UserError: the folder is no chat model's, or tokenizer and weights do not fit together.
+        """
+        model = load_language_model(folder).to(device).eval()
+        tokenizer = Tokenizer.load(folder)
+        if tokenizer.vocab_size > model.config.vocab_size:
+            raise UserError(
+                f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, "
+                f"the model {model.config.vocab_size}"
+            )
+        return cls(str(folder), model, tokenizer)
+
+    def fits(self, messages: Sequence[Message]) -> bool:
+        """Whether the dialog leaves room for an answer in the model's context."""
+        return len(encode_prompt(self.tokenizer, messages)) < self.model.config.context
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        temperature: float = 0.6,
+        top_p: float = 0.9,
+        max_new_tokens: int = 512,
+        seed: int = 0,
+    ) -> Iterator[str]:
+        """The answer to a dialog that ends with the user, piece by piece."""
+        prompt = encode_prompt(self.tokenizer, messages)
+        sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
+        ids: list[int] = []
+        said = ""
+        for token in stream(self.model, prompt, sampling, seed=seed):
+            ids.append(token)
+            # Trailing spaces wait: the layout puts one before EOS that is not part of the answer.
+            text = self.tokenizer.decode(ids).lstrip().rstrip(" ")
+            if len(text) > len(said) and not text.endswith(_UNFINISHED):
+                yield text[len(said) :]
+                said = text
+        rest = self.tokenizer.decode(ids).lstrip().rstrip(" ")
+        if len(rest) > len(said):
+            yield rest[len(said) :]
+
+    def answer(
+        self,
+        messages: Sequence[Message] | str,
+        *,
+        system: str | None = None,
+        temperature: float = 0.6,
+        top_p: float = 0.9,
+        max_new_tokens: int = 512,
+        seed: int = 0,
+    ) -> str:
+        """The whole answer to a dialog, or to one question given as a string."""
+        if isinstance(messages, str):
+            messages = [Message("user", messages)]
+        if system is not None:
+            messages = [Message("system", system), *messages]
+        pieces = self.stream(
+            messages,
+            temperature=temperature,
+            top_p=top_p,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+        )
+        return "".join(pieces)

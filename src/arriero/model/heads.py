@@ -1,0 +1,91 @@
+"""What stands on top of the decoder: a language head, a score, a value.
+
+`LanguageModel` is laid out as Hugging Face's LlamaForCausalLM and `ScoreModel` as
+LlamaForSequenceClassification with one label, names included.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from arriero.model.cache import KVCache
+from arriero.model.config import ModelConfig
+from arriero.model.transformer import Transformer, init_weights
+
+
+class LanguageModel(nn.Module):
+    """Next-token logits: decoder and an untied output matrix."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Transformer(config)
+        self.lm_head = nn.Linear(config.dim, config.vocab_size, bias=False)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        *,
+        positions: Tensor | None = None,
+        segments: Tensor | None = None,
+        cache: KVCache | None = None,
+        num_slots: int | None = None,
+    ) -> Tensor:
+        """Logits [B, T, V]; the arguments are those of Transformer.forward."""
+        hidden = self.model(
+            tokens, positions=positions, segments=segments, cache=cache, num_slots=num_slots
+        )
+        return self.lm_head(hidden)
+
+    @classmethod
+    def fresh(cls, config: ModelConfig, seed: int) -> LanguageModel:
+        """A model with newly drawn weights."""
+        model = cls(config)
+        init_weights(model, config.num_layers, seed)
+        return model
+
+
+class ScoreModel(nn.Module):
+    """A scalar a token (section 3.2.2): the next-token head replaced by a regression head.
+
+    As a reward model it is read at the last token of a sequence; as PPO's value function at every
+    token of the answer.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Transformer(config)
+        self.score = nn.Linear(config.dim, 1, bias=False)
+
+    def forward(
+        self, tokens: Tensor, *, positions: Tensor | None = None, segments: Tensor | None = None
+    ) -> Tensor:
+        """Scores of all positions, float32 [B, T]."""
+        hidden = self.model(tokens, positions=positions, segments=segments)
+        return self.score(hidden).squeeze(-1).float()
+
+    @classmethod
+    def from_language_model(cls, language: LanguageModel, seed: int) -> ScoreModel:
+        """The decoder of a chat checkpoint under a new head: it knows what the chat model knows."""
+        model = cls(language.config)
+        model.model.load_state_dict(language.model.state_dict())
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            # Small, so that all scores start near 0 and the first loss near log 2.
+            model.score.weight.normal_(0.0, 0.1 * language.config.dim**-0.5, generator=generator)
+        return model
+
+
+def last_token_scores(scores: Tensor, lengths: Tensor) -> Tensor:
+    """The score of each sequence: the one at its last real token, found by length and not by id.
+
+    Args:
+        scores: [B, T], right padded.
+        lengths: [B] tokens a row.
+
+    Returns:
+        [B].
+    """
+    return scores.gather(1, (lengths - 1)[:, None]).squeeze(1)

@@ -1,0 +1,130 @@
+"""The Llama 2 decoder: pre-norm blocks of attention and SwiGLU (section 2.2).
+
+Parameter names are those of Hugging Face's Llama, so that a state dict is a checkpoint.
+Parallelism, precision and compilation are applied from outside.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from arriero.model.attention import Attention, visible_in_cache, visible_in_segments
+from arriero.model.cache import KVCache
+from arriero.model.config import ModelConfig
+from arriero.model.rotary import rotary_angles
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight; the mean square is taken in float32 whatever the type of x."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return (wide * scale).to(x.dtype) * self.weight
+
+
+class SwiGLU(nn.Module):
+    """down(silu(gate(x)) * up(x))."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.dim, config.ffn_dim, bias=False)
+        self.up_proj = nn.Linear(config.dim, config.ffn_dim, bias=False)
+        self.down_proj = nn.Linear(config.ffn_dim, config.dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + swiglu(norm(x))."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.dim, config.norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.dim, config.norm_eps)
+        self.mlp = SwiGLU(config)
+
+    def forward(
+        self,
+        x: Tensor,
+        cosine: Tensor,
+        sine: Tensor,
+        visible: Tensor | None,
+        cached: tuple[KVCache, int, Tensor] | None,
+    ) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cosine, sine, visible, cached)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Transformer(nn.Module):
+    """Tokens in, hidden states out; heads (language, score, value) stand on top of it."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.dim)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.norm = RMSNorm(config.dim, config.norm_eps)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        *,
+        positions: Tensor | None = None,
+        segments: Tensor | None = None,
+        cache: KVCache | None = None,
+        num_slots: int | None = None,
+    ) -> Tensor:
+        """Hidden states after the final norm.
+
+        Args:
+            tokens: [B, T] ids.
+            positions: [B, T]; 0, 1, 2, ... if left out.
+            segments: [B, T] document numbers of packed rows; attention stays inside a document.
+                Right padding needs none: a causal query never sees what comes after it.
+            cache: keys and values of earlier positions; this call's are written at `positions`.
+            num_slots: slots of the cache that can hold anything yet; all of them if left out.
+
+        Returns:
+            [B, T, D].
+        """
+        if positions is None:
+            positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        visible = None if segments is None else visible_in_segments(segments)
+        if cache is not None:
+            visible = visible_in_cache(positions, num_slots or cache.num_slots)
+        cosine, sine = rotary_angles(positions, self.config.head_dim, self.config.rope_theta)
+        x = self.embed_tokens(tokens)
+        for number, block in enumerate(self.layers):
+            cached = None if cache is None else (cache, number, positions)
+            x = block(x, cosine, sine, visible, cached)
+        return self.norm(x)
+
+
+def init_weights(module: nn.Module, num_layers: int, seed: int) -> None:
+    """Draw every matrix from a normal distribution; norms stay at one.
+
+    Standard deviation 0.02 for the embedding, fan_in^-1/2 for projections (which is 0.0156 at
+    width 4,096 and keeps small models from starting too quiet), and the projections back into the
+    residual stream divided by sqrt(2 * layers). The paper does not give its initialisation.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if parameter.dim() < 2:
+                continue
+            std = 0.02 if "embed_tokens" in name else parameter.shape[1] ** -0.5
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                std /= math.sqrt(2 * num_layers)
+            parameter.normal_(0.0, std, generator=generator)

@@ -1,0 +1,20 @@
+"""The things that travel through the system: dialogs, prompts, preferences, grades, errors. No torch."""
+
+from arriero.records.dialog import Dialog, Message
+from arriero.records.errors import UserError
+from arriero.records.preference import Preference, Rating
+from arriero.records.prompt import Prompt
+from arriero.records.score import Annotator, Grade, Judgment, Oracle
+
+__all__ = [
+    "Annotator",
+    "Dialog",
+    "Grade",
+    "Judgment",
+    "Message",
+    "Oracle",
+    "Preference",
+    "Prompt",
+    "Rating",
+    "UserError",
+]

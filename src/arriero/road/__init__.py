@@ -1,0 +1,1 @@
+"""From a recipe to a run: the stages in order, what is done already, the report."""

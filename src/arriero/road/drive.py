@@ -1,0 +1,83 @@
+"""A whole run from its recipe: forecast, stations, report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from arriero.records import UserError
+from arriero.road.forecast import forecast
+from arriero.road.recipe import Recipe
+from arriero.road.report import write_report
+from arriero.road.run import Step, run_steps
+from arriero.road.stations import stations
+
+
+def drive(
+    recipe: Recipe,
+    run: Path,
+    say: Callable[[str], None],
+    *,
+    until: str | None = None,
+    restart_from: str | None = None,
+    only: str | None = None,
+) -> Path:
+    """Run a recipe into a folder and write its report; returns the report's path.
+
+    Args:
+        until: verb or folder name of the last stage to run; the last one if left out.
+        restart_from: verb or folder name of the first stage to do again, and all after it.
+        only: verb of the stages that may run; all before them must be done already.
+
+    Raises:
+        UserError: no such stage, too little disk, or anything a stage asks to be mended.
+    """
+    steps = stations(recipe, run)
+    if until is not None:
+        steps = steps[: _position(steps, until, last=True) + 1]
+    if restart_from is not None:
+        for step in steps[_position(steps, restart_from, last=False) :]:
+            shutil.rmtree(run / step.name, ignore_errors=True)
+    allowed = None
+    if only is not None:
+        steps = steps[: _position(steps, only, last=True) + 1]
+        allowed = [step.name for step in steps if step.verb == only]
+    _say_forecast(recipe, run, say)
+    run_steps(steps, recipe, run, say, only=allowed)
+    report = write_report(run)
+    say(f"report: {report}")
+    return report
+
+
+def newest_chat_model(run: Path) -> Path | None:
+    """The folder of the newest chat model in a run, if there is one."""
+    for pattern in ("*-ppo-v*/model", "*-rejection-v*/model", "*-sft/model"):
+        found = sorted(run.glob(pattern))
+        if found:
+            return found[-1]
+    return None
+
+
+def _position(steps: Sequence[Step], name: str, *, last: bool) -> int:
+    """Index of the first or last step with that verb or folder name."""
+    found = [index for index, step in enumerate(steps) if name in (step.verb, step.name)]
+    if not found:
+        verbs = dict.fromkeys(step.verb for step in steps)
+        raise UserError(f"no stage {name!r}; there are {', '.join(verbs)}")
+    return found[-1 if last else 0]
+
+
+def _say_forecast(recipe: Recipe, run: Path, say: Callable[[str], None]) -> None:
+    expected = forecast(recipe)
+    say(
+        f"{recipe.name}: {recipe.model.num_parameters:,} parameters, "
+        f"about {expected.minutes:.0f} min on this machine and {expected.disk_gb:.2f} GB of disk"
+    )
+    existing = next(path for path in (run, *run.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    if free < expected.disk_gb:
+        raise UserError(
+            f"{run}: {free:.2f} GB of disk are free, the run needs about "
+            f"{expected.disk_gb:.2f} GB; free some or name another folder with --run"
+        )

@@ -1,0 +1,80 @@
+"""What a run will take, before it starts: minutes on this machine and space on its disk.
+
+A rough count of floating-point operations over a measured matrix product; where sampling dominates
+it is off by up to a half.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from arriero.road.recipe import Recipe
+
+# Share of the matrix-product rate that whole training and sampling reach on small models.
+_TRAINING_UTILISATION = 0.45
+_SAMPLING_UTILISATION = 0.12
+_BYTES_A_PARAMETER = 4
+# Weights, two AdamW moments, in up to two checkpoints and one being written.
+_CHECKPOINT_COPIES = 9
+_MODEL_FOLDERS = 7
+_CORPUS_BYTES_A_TOKEN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Expected minutes on this machine and gigabytes of disk."""
+
+    minutes: float
+    disk_gb: float
+
+
+def forecast(recipe: Recipe) -> Forecast:
+    """Estimate a run; measures the machine for a fraction of a second."""
+    trained, sampled = _tokens(recipe)
+    flops = recipe.model.flops_per_token(recipe.pretrain.row_length)
+    rate = _matmul_flops(recipe)
+    seconds = trained * flops / (rate * _TRAINING_UTILISATION)
+    seconds += sampled * flops / 3 / (rate * _SAMPLING_UTILISATION)
+    parameters = recipe.model.num_parameters * _BYTES_A_PARAMETER
+    disk = parameters * (_CHECKPOINT_COPIES + _MODEL_FOLDERS)
+    disk += recipe.pretrain.num_tokens * _CORPUS_BYTES_A_TOKEN
+    return Forecast(seconds / 60, disk / 1e9)
+
+
+def _tokens(recipe: Recipe) -> tuple[float, float]:
+    """Tokens trained on (forward and backward) and tokens sampled, over all stages, roughly."""
+    world, ppo, rejection = recipe.data.world, recipe.ppo, recipe.rejection
+    length = min(recipe.sft.row_length, 64 if recipe.data.source == "world" else 256)
+    answer = min(recipe.evaluate.max_new_tokens, length / 2)
+    dialogs = world.demonstrations if recipe.data.source == "world" else 5_000
+    pairs = world.preference_prompts if recipe.data.source == "world" else 3_000
+    prompts = rejection.max_prompts or world.policy_prompts
+    trained = float(recipe.pretrain.num_tokens)
+    trained += recipe.sft.epochs * dialogs * length
+    trained += 2 * recipe.reward.epochs * 2 * pairs * length
+    trained += rejection.sft.epochs * prompts * 1.5 * length
+    # Policy and critic learn; policy, reference and both reward models are read once.
+    trained += ppo.iterations * ppo.samples * length * (2 + 4 / 3)
+    sampled = 2 * pairs * answer
+    sampled += prompts * rejection.samples_per_prompt * answer
+    sampled += ppo.iterations * ppo.samples * answer
+    sampled += 4 * 3 * recipe.evaluate.prompts_per_set * answer
+    return trained, sampled
+
+
+def _matmul_flops(recipe: Recipe) -> float:
+    """Floating-point operations a second of a matrix product on the device, measured."""
+    has_cuda = recipe.device != "cpu" and torch.cuda.is_available()
+    device, size = ("cuda", 4096) if has_cuda else ("cpu", 1024)
+    dtype = torch.bfloat16 if has_cuda else torch.float32
+    x = torch.ones(size, size, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(5):
+        began = time.perf_counter()
+        y = x @ x
+        float(y[0, 0])  # waits for the device
+        best = min(best, time.perf_counter() - began)
+    return 2.0 * size**3 / best

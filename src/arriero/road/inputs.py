@@ -1,0 +1,140 @@
+"""What a run starts from, as files: drawn from the embedded world, or the user's own.
+
+The world is known here alone: stages get paths, and the oracle as a grader.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from arriero.data.dialogs import read_dialogs
+from arriero.data.files import files_of, given_paths
+from arriero.data.prompts import read_prompts
+from arriero.data.writing import write_dialogs, write_prompts
+from arriero.records import Annotator, Dialog, Oracle, Prompt
+from arriero.road.recipe import DataConfig, WorldConfig
+from arriero.stages.workspace import Workspace
+from arriero.world import World
+
+TEST_SETS = ("ordinary", "adversarial", "borderline")
+
+_FEW_SHOT = 3
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Paths of everything that the stages read from outside.
+
+    Attributes:
+        corpus, instructions: what the base model and the SFT model learn from.
+        helpfulness, safety: the user's own comparisons; empty where annotators make them.
+        world: seed of the world whose annotators and oracle judge; None with one's own files.
+    """
+
+    corpus: tuple[Path, ...]
+    instructions: tuple[Path, ...]
+    helpfulness: tuple[Path, ...]
+    safety: tuple[Path, ...]
+    world: int | None
+
+    def annotators(self) -> tuple[Annotator, ...]:
+        """The simulated annotators, where there are any."""
+        return () if self.world is None else World(self.world).annotators()
+
+    def oracle(self) -> Oracle | None:
+        """The oracle, where there is one."""
+        return None if self.world is None else World(self.world).oracle()
+
+
+def prepare(config: DataConfig, folder: Path) -> Inputs:
+    """Paths of the inputs; those of the world lie in `folder` once `draw_world` wrote them."""
+    if config.source == "world":
+        return Inputs(
+            corpus=(folder / "corpus.jsonl",),
+            instructions=(folder / "demonstrations.jsonl",),
+            helpfulness=(),
+            safety=(),
+            world=config.world.seed,
+        )
+    return Inputs(
+        corpus=_existing(config.corpus),
+        instructions=_existing(config.instructions),
+        helpfulness=_existing(config.helpfulness),
+        safety=_existing(config.safety),
+        world=None,
+    )
+
+
+def external_files(inputs: Inputs) -> list[Path]:
+    """All files of the user's that a run reads, for hashing."""
+    paths = (*inputs.corpus, *inputs.instructions, *inputs.helpfulness, *inputs.safety)
+    return [file for path in paths for file in files_of(path)] if inputs.world is None else []
+
+
+def draw_world(config: WorldConfig, workspace: Workspace) -> None:
+    """Write the world's documents, demonstrations and prompts as a user's files would be."""
+    world = World(config.seed)
+    folder = workspace.folder
+    corpus = folder / "corpus.jsonl"
+    with corpus.open("w", encoding="utf-8") as file:
+        for document in world.documents(config.documents):
+            row = {"text": document.text, "source": document.source, "id": document.id}
+            file.write(json.dumps(row) + "\n")
+    demonstrations = world.demonstrations(config.demonstrations)
+    write_dialogs(folder / "demonstrations.jsonl", demonstrations)
+    write_dialogs(folder / "few-shot.jsonl", world.few_shot(_FEW_SHOT))
+    counts = {
+        "preferences": config.preference_prompts,
+        "rejection": config.policy_prompts,
+        "ppo": config.policy_prompts,
+        "held_out": config.held_out_prompts,
+    }
+    for split, count in counts.items():
+        prompts = _mixed(world, split, count, config)
+        write_prompts(folder / f"prompts-{split}.jsonl", prompts)
+    comparisons = [
+        *world.prompts("test", "ordinary", config.comparison_prompts),
+        *world.prompts("test", "adversarial", config.comparison_prompts),
+    ]
+    write_prompts(folder / "prompts-comparisons.jsonl", comparisons)
+    for kind in TEST_SETS:
+        prompts = world.prompts("test", kind, config.test_prompts)
+        write_prompts(folder / f"prompts-test-{kind}.jsonl", prompts)
+    workspace.say(f"{config.documents:,} documents, {len(demonstrations):,} demonstrations")
+    workspace.write_results({"documents": config.documents, "demonstrations": len(demonstrations)})
+
+
+def few_shot(folder: Path) -> list[Dialog]:
+    """The examples for the base model, if the world gave any."""
+    path = folder / "few-shot.jsonl"
+    return list(read_dialogs([path])) if path.exists() else []
+
+
+def prompts_of(path: Path) -> list[Prompt]:
+    """The prompts of a file."""
+    return list(read_prompts([path]))
+
+
+def _mixed(world: World, split: str, count: int, config: WorldConfig) -> list[Prompt]:
+    """Ordinary, adversarial and borderline prompts of a split, evenly spread."""
+    num_safety = round(count * config.safety_share)
+    num_borderline = round(count * config.borderline_share)
+    kinds = {
+        "ordinary": count - num_safety - num_borderline,
+        "adversarial": num_safety,
+        "borderline": num_borderline,
+    }
+    placed = [
+        ((number + 0.5) / size, kind, prompt)
+        for kind, size in kinds.items()
+        if size
+        for number, prompt in enumerate(world.prompts(split, kind, size))
+    ]
+    return [prompt for _, _, prompt in sorted(placed, key=lambda item: item[:2])]
+
+
+def _existing(names: Sequence[str]) -> tuple[Path, ...]:
+    return tuple(given_paths([Path(name).expanduser() for name in names]))

@@ -1,0 +1,83 @@
+"""What a finished stage was made of; a stage whose manifest still matches is not run again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from arriero.stages.workspace import write_json
+from arriero.training.checkpoint import hash_file
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """manifest.json of a stage.
+
+    `key` is the hash of everything that the result follows from: configuration, seed, code
+    version and the inputs' own hashes. `outputs` are the SHA-256 of the files it left.
+    """
+
+    stage: str
+    version: str
+    seed: int
+    key: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    seconds: float
+    watts: float
+    energy_wh: float
+    co2_g: float
+
+
+def stage_key(stage: str, version: str, seed: int, config: Any, inputs: dict[str, str]) -> str:
+    """SHA-256 over all that a stage's result follows from."""
+    facts = {"stage": stage, "version": version, "seed": seed, "config": config, "inputs": inputs}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a finished stage; None if it is not finished or not readable."""
+    try:
+        return Manifest(**json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json; it is the last file of a stage, so it says that the others stand."""
+    write_json(folder / "manifest.json", asdict(manifest))
+
+
+def is_intact(folder: Path, manifest: Manifest) -> bool:
+    """Whether every output still has the hash that the manifest names."""
+    return all(
+        (folder / name).is_file() and hash_file(folder / name) == digest
+        for name, digest in manifest.outputs.items()
+    )
+
+
+def hash_outputs(folder: Path) -> dict[str, str]:
+    """SHA-256 of what a stage left for others: results, data and models."""
+    return {
+        str(path.relative_to(folder)): hash_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not _is_passing(path.relative_to(folder))
+    }
+
+
+def hash_inputs(paths: Iterable[Path]) -> str:
+    """One hash over the contents of input files, in order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name}\0{hash_file(path)}\0".encode())
+    return digest.hexdigest()
+
+
+def _is_passing(path: Path) -> bool:
+    """Files that a result does not follow from, or that go when it stands."""
+    names = {"manifest.json", "metrics.jsonl", "started.json"}
+    return path.name in names or path.parts[0] in {"checkpoints"} or path.name.startswith(".")

@@ -1,0 +1,262 @@
+"""A recipe: every key of a run, from TOML, the command line and the paper's defaults."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from arriero.equations.carbon import GRID_INTENSITY
+from arriero.model.config import ModelConfig
+from arriero.records import UserError
+from arriero.stages.evaluate import EvaluateConfig
+from arriero.stages.ppo import PpoConfig
+from arriero.stages.preferences import PreferencesConfig
+from arriero.stages.pretrain import PretrainConfig
+from arriero.stages.rejection import RejectionConfig
+from arriero.stages.reward import RewardConfig
+from arriero.stages.sft import SftConfig
+from arriero.stages.tokenizer import TokenizerConfig
+
+
+class WorldConfig(BaseModel):
+    """How much of the embedded world a run draws."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(0, ge=0, description="which valley; the run's own seed is apart from it")
+    documents: int = Field(60_000, gt=0, description="documents of the corpus")
+    demonstrations: int = Field(5_000, gt=0, description="dialogs of the SFT set")
+    preference_prompts: int = Field(4_000, gt=0, description="prompts that get compared answers")
+    comparison_prompts: int = Field(1_000, gt=0, description="held-out prompts of a track, compared")
+    policy_prompts: int = Field(2_000, gt=0, description="prompts of rejection sampling and of PPO")
+    held_out_prompts: int = Field(256, gt=0, description="prompts of PPO's early stop")
+    test_prompts: int = Field(1_000, gt=0, description="prompts of each test set")
+    safety_share: float = Field(
+        0.35, gt=0, lt=1, description="share of adversarial prompts among those to learn from"
+    )
+    borderline_share: float = Field(
+        0.1, ge=0, lt=1, description="share of harmless prompts with dangerous words"
+    )
+
+
+class DataConfig(BaseModel):
+    """Where the input comes from: the embedded world, or files, folders and hub ids of one's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Literal["world", "files"] = Field("world", description="the embedded world or files")
+    world: WorldConfig = Field(default_factory=WorldConfig)
+    corpus: tuple[str, ...] = Field((), description="documents to pretrain on")
+    instructions: tuple[str, ...] = Field((), description="demonstrations to fine-tune on")
+    helpfulness: tuple[str, ...] = Field((), description="comparisons by helpfulness")
+    safety: tuple[str, ...] = Field((), description="comparisons by safety")
+    max_dialogs: int = Field(0, ge=0, description="most demonstrations; 0 takes all")
+
+    @model_validator(mode="after")
+    def _files_are_named(self) -> DataConfig:
+        needed = ("corpus", "instructions", "helpfulness", "safety")
+        missing = [name for name in needed if not getattr(self, name)]
+        if self.source == "files" and missing:
+            raise ValueError(f"name your files: --data.{missing[0]} PATH [PATH ...]")
+        return self
+
+
+class Recipe(BaseModel):
+    """A whole run. Unknown keys are refused; the defaults are the paper's for 7B."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field("run", description="what the run is called in its report")
+    seed: int = Field(0, ge=0, description="all randomness of the stages follows from it")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models live")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores")
+    scale: float = Field(1.0, gt=0, description="multiplies every budget of the recipe")
+    watts: float = Field(400.0, gt=0, description="power assumed for the energy figures, in W")
+    carbon_intensity: float = Field(
+        GRID_INTENSITY, gt=0, description="kg CO2eq a kWh; 0.4235 as in Table 2"
+    )
+    data: DataConfig = Field(default_factory=DataConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
+    pretrain: PretrainConfig = Field(default_factory=PretrainConfig)
+    sft: SftConfig = Field(default_factory=SftConfig)
+    preferences: PreferencesConfig = Field(default_factory=PreferencesConfig)
+    reward: RewardConfig = Field(default_factory=RewardConfig)
+    rejection: RejectionConfig = Field(default_factory=RejectionConfig)
+    ppo: PpoConfig = Field(default_factory=PpoConfig)
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+
+    @model_validator(mode="after")
+    def _rows_fit_the_context(self) -> Recipe:
+        context = self.model.context
+        for name, length in (
+            ("pretrain.row_length", self.pretrain.row_length),
+            ("sft.row_length", self.sft.row_length),
+            ("rejection.sft.row_length", self.rejection.sft.row_length),
+        ):
+            if length > context:
+                raise ValueError(f"{name} is {length}, the model's context {context}")
+        return self
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    folder = resources.files("arriero.road") / "recipes"
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe of the package by name, or a TOML file by path, with overrides by dotted key.
+
+    Raises:
+        UserError: no such recipe, a file that is not TOML, an unknown key (with the nearest known
+            one) or a value that does not fit.
+    """
+    values = _read(name_or_path)
+    for key, value in (overrides or {}).items():
+        _set(values, key, value)
+    values.setdefault("name", Path(name_or_path).stem)
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error.errors()[0], name_or_path)) from None
+    return scaled(recipe)
+
+
+def scaled(recipe: Recipe) -> Recipe:
+    """The recipe with its budgets multiplied by `scale`, which then is 1 again."""
+    if recipe.scale == 1.0:
+        return recipe
+
+    def times(value: int, least: int = 1) -> int:
+        return max(least, round(value * recipe.scale)) if value else 0
+
+    rejection, ppo = recipe.rejection, recipe.ppo
+    world = recipe.data.world
+    return recipe.model_copy(
+        update={
+            "scale": 1.0,
+            "data": recipe.data.model_copy(
+                update={
+                    "max_dialogs": times(recipe.data.max_dialogs, 200),
+                    "world": world.model_copy(
+                        update={
+                            name: times(getattr(world, name), 50)
+                            for name in WorldConfig.model_fields
+                            if name not in ("seed", "safety_share", "borderline_share")
+                        }
+                    ),
+                }
+            ),
+            "pretrain": recipe.pretrain.model_copy(
+                update={"num_tokens": times(recipe.pretrain.num_tokens)}
+            ),
+            "preferences": recipe.preferences.model_copy(
+                update={"max_pairs": times(recipe.preferences.max_pairs, 100)}
+            ),
+            "rejection": rejection.model_copy(
+                update={"max_prompts": times(rejection.max_prompts, 32)}
+            ),
+            "ppo": ppo.model_copy(update={"iterations": times(ppo.iterations)}),
+            "evaluate": recipe.evaluate.model_copy(
+                update={"prompts_per_set": times(recipe.evaluate.prompts_per_set, 32)}
+            ),
+        }
+    )
+
+
+def leaf_fields(
+    model: type[BaseModel] = Recipe, prefix: str = ""
+) -> Iterator[tuple[str, type[BaseModel], str]]:
+    """Every key of a recipe as (dotted key, the model that holds it, its name there)."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from leaf_fields(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", model, name
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe with every key, as TOML that `load_recipe` reads back."""
+    return "".join(_toml_table(recipe.model_dump(mode="json"), ""))
+
+
+def _read(name_or_path: str) -> dict[str, Any]:
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise UserError(f"{path}: no such recipe file")
+        text = path.read_text(encoding="utf-8")
+    elif name_or_path in recipe_names():
+        file = resources.files("arriero.road") / "recipes" / f"{name_or_path}.toml"
+        text = file.read_text(encoding="utf-8")
+    else:
+        raise UserError(
+            f"no recipe {name_or_path!r}; there are {', '.join(recipe_names())}, or name a .toml file"
+        )
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{name_or_path}: not valid TOML ({error})") from None
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    *tables, last = key.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+    values[last] = value
+
+
+def _explain(error: ErrorDetails, source: str) -> str:
+    """One line for a validation error: the key, what is wrong, the nearest known key."""
+    parts = [str(part) for part in error["loc"]]
+    key = ".".join(parts)
+    if error["type"] == "extra_forbidden":
+        return unknown_key(key)
+    message = error["msg"].removeprefix("Value error, ")
+    where = f"key {key}: " if key else ""
+    given = error.get("input")
+    shown = f" (given {given!r})" if isinstance(given, str | int | float) else ""
+    return f"{source}: {where}{message}{shown}"
+
+
+def unknown_key(key: str) -> str:
+    """The line that an unknown key gets."""
+    known = [name for name, _, _ in leaf_fields()]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    if not near:
+        ends = {name.rsplit(".", 1)[-1]: name for name in known}
+        near = [ends[m] for m in difflib.get_close_matches(key.rsplit(".", 1)[-1], ends, n=1)]
+    hint = f"; did you mean {near[0]}?" if near else "; `arriero config tiny` lists all keys"
+    return f"unknown key {key}{hint}"
+
+
+def _toml_table(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    tables = {key: value for key, value in values.items() if isinstance(value, dict)}
+    plain = {key: value for key, value in values.items() if key not in tables}
+    if prefix and plain:
+        yield f"\n[{prefix}]\n"
+    for key, value in plain.items():
+        yield f"{key} = {_toml_value(value)}\n"
+    for key, value in tables.items():
+        yield from _toml_table(cast(dict[str, Any], value), f"{prefix}.{key}" if prefix else key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return f"{value:.1f}"
+    # TOML's strings, numbers, booleans and flat arrays are written as JSON's are.
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,193 @@
+"""What a section of the report is made of; the page template knows how to show each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from markupsafe import Markup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A drawing with what to see in it and which figure of the paper it answers."""
+
+    kind: ClassVar[str] = "figure"
+    title: str
+    svg: Markup
+    look: str
+    paper: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panels:
+    """Small multiples: several drawings that are read together."""
+
+    kind: ClassVar[str] = "panels"
+    title: str
+    panels: Sequence[tuple[str, Markup]]
+    look: str
+    paper: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A table cell: the value, a smaller second line, a shade from 0 to 1, and whether it leads."""
+
+    text: str
+    small: str = ""
+    shade: float | None = None
+    is_best: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The first column names the row; the others are numbers unless `is_text`."""
+
+    kind: ClassVar[str] = "table"
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str | Cell]]
+    look: str
+    paper: str = ""
+    has_total: bool = False
+    is_wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One part of a stacked bar: `share` in [0, 1] of the bar, `role` a colour of the palette."""
+
+    name: str
+    share: float
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A stacked bar; `low` and `high` in [0, 1] draw an interval on it."""
+
+    label: str
+    segments: Sequence[Segment]
+    note: str = ""
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars:
+    """Stacked bars below one another, drawn by the browser: they keep their text size on a phone."""
+
+    kind: ClassVar[str] = "bars"
+    title: str
+    bars: Sequence[Bar]
+    look: str
+    paper: str = ""
+    has_values: bool = True
+
+    @property
+    def legend(self) -> list[tuple[str, str]]:
+        """(name, role) of each kind of segment, once, in the order of first use."""
+        return list(
+            dict.fromkeys(
+                (segment.name, segment.role) for bar in self.bars for segment in bar.segments
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Numbers with names."""
+
+    kind: ClassVar[str] = "facts"
+    facts: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Texts cut into tokens, each piece on its own ground."""
+
+    kind: ClassVar[str] = "pieces"
+    title: str
+    texts: Sequence[Sequence[str]]
+    look: str
+    paper: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer in a sample: whose, the text, and badges (text, tone: good, fair, bad, plain)."""
+
+    who: str
+    text: str
+    badges: Sequence[tuple[str, str]] = ()
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A prompt (role, text) and the answers to it, side by side."""
+
+    prompt: Sequence[tuple[str, str]]
+    answers: Sequence[Answer]
+    tags: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Samples; the first `num_open` are shown, the others fold away."""
+
+    kind: ClassVar[str] = "samples"
+    title: str
+    samples: Sequence[Sample]
+    look: str
+    paper: str = ""
+    num_open: int = 3
+
+
+Block = Figure | Panels | Table | Bars | Facts | Pieces | Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page, one line in its contents."""
+
+    id: str
+    title: str
+    lead: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True, slots=True)
+class TileRow:
+    """One version in a tile: value, low and high are positions in [0, 1] on its bar."""
+
+    label: str
+    value: str
+    role: str
+    position: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A big number of the newest version, with all versions below."""
+
+    title: str
+    value: str
+    note: str
+    direction: str
+    rows: Sequence[TileRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """A stage on the strip at the head of the page; `share` of the run's whole time."""
+
+    label: str
+    time: str
+    share: float
+    is_finished: bool
+    section: str

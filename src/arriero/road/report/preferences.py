@@ -1,0 +1,278 @@
+"""Report sections of preference data and of the reward models that learn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from arriero.records import Rating
+from arriero.road.report.blocks import (
+    Bar,
+    Bars,
+    Block,
+    Cell,
+    Figure,
+    Samples,
+    Section,
+    Segment,
+    Table,
+)
+from arriero.road.report.drawing import SERIES, Interval, draw_histograms, draw_intervals
+from arriero.road.report.folder import Json, RunFolder, StageFolder, mapping, number, numbers
+from arriero.road.report.pretraining import add_figure, loss_figure
+from arriero.road.report.samples import read_samples
+from arriero.road.report.wording import MISSING, count, decimal, interval, percent, plain
+
+_RATINGS = tuple(rating.value for rating in Rating)
+_RATING_ROLES = dict(zip(_RATINGS, ("blue", "sky", "amber", "grey"), strict=True))
+_SAFETY_ROLES = {"chosen_safe_other_unsafe": "green", "both_safe": "sky", "both_unsafe": "vermilion"}
+
+
+def preferences_section(run: RunFolder) -> Section | None:
+    """What was collected (Tables 6 and 26), how clear the choices were, and examples."""
+    blocks: list[Block] = []
+    tracks: dict[str, Json] = {}
+    for stage in run.of("preferences"):
+        version = f" v{stage.version}" if stage.version is not None else ""
+        for track, facts in mapping(stage.results.get("tracks")).items():
+            tracks[f"{track}{version}"] = mapping(facts)
+    if tracks:
+        blocks.append(_statistics(tracks))
+    ratings = _share_bars(tracks, "ratings", _RATING_ROLES)
+    if ratings:
+        look = (
+            "How much better the chosen answer was. All four degrees should occur: the margin of "
+            "the ranking loss lives on their difference."
+        )
+        blocks.append(
+            Bars(title="Degrees of preference", bars=ratings, look=look, paper="section 3.2.1")
+        )
+    safety = _share_bars(tracks, "safety_labels", _SAFETY_ROLES)
+    if safety:
+        look = (
+            "The paper had 18% with only the chosen answer safe, 47% with both safe and 35% with "
+            "both unsafe. Pairs whose chosen answer alone is unsafe are dropped."
+        )
+        blocks.append(Bars(title="Safety labels", bars=safety, look=look, paper="section 3.2.1"))
+    for stage in run.of("preferences"):
+        if samples := read_samples(stage.results.get("examples")):
+            look = "Two answers from two variants of the model; an annotator chose one."
+            blocks.append(Samples(title=f"Comparisons ({stage.label})", samples=samples, look=look))
+    lead = "Pairs of the model's own answers, compared by annotators: what the reward models learn."
+    return Section("preferences", "Preference data", lead, blocks) if blocks else None
+
+
+def _statistics(tracks: Mapping[str, Json]) -> Table:
+    rows: list[list[str]] = []
+    for name, facts in tracks.items():
+        dropped = mapping(facts.get("dropped"))
+        reasons = ", ".join(f"{count(number(n))} {plain(reason)}" for reason, n in dropped.items())
+        rows.append(
+            [
+                name,
+                count(number(facts.get("train"))),
+                count(number(facts.get("test"))),
+                decimal(number(facts.get("turns"))),
+                decimal(number(facts.get("tokens_per_example"))),
+                decimal(number(facts.get("tokens_in_prompt"))),
+                decimal(number(facts.get("tokens_in_response"))),
+                reasons or MISSING,
+            ]
+        )
+    return Table(
+        title="Comparisons",
+        head=[
+            "track",
+            "for training",
+            "held out",
+            "turns a dialogue",
+            "tokens an example",
+            "tokens in the prompt",
+            "tokens in an answer",
+            "dropped",
+        ],
+        rows=rows,
+        look="The size of the data and the length of its texts, by track.",
+        paper="Tables 6 and 26",
+        is_wide=True,
+    )
+
+
+def _share_bars(tracks: Mapping[str, Json], key: str, roles: Mapping[str, str]) -> list[Bar]:
+    bars: list[Bar] = []
+    for track, facts in tracks.items():
+        shares = {name: number(share) for name, share in mapping(facts.get(key)).items()}
+        order = [*[name for name in roles if name in shares], *[n for n in shares if n not in roles]]
+        segments = [
+            Segment(plain(name), share, roles.get(name, "purple"))
+            for name in order
+            if (share := shares[name])
+        ]
+        if segments:
+            bars.append(Bar(track, segments))
+    return bars
+
+
+def rewards_section(run: RunFolder) -> Section | None:
+    """Accuracy by test set (Table 7) and by rating (Table 8), score histograms, losses."""
+    stages = run.of("reward")
+    accuracy = {stage.short_label: _accuracy(stage) for stage in stages}
+    blocks: list[Block] = []
+    if any(accuracy.values()):
+        blocks.append(_table_by_set(accuracy))
+    rows = _rows_by_rating(accuracy)
+    if rows:
+        blocks.append(_figure_by_rating(rows))
+        blocks.append(_table_by_rating(rows))
+    for stage in stages:
+        add_figure(blocks, _score_histogram(stage))
+    for stage in stages:
+        look = "One pass over the pairs. A model that only guesses stays at 0.69, which is log 2."
+        add_figure(blocks, loss_figure(stage, f"Loss, {stage.short_label}", look, "Equation 2"))
+    mixes = [bar for stage in stages if (bar := _mix(stage)) is not None]
+    if mixes:
+        look = "Each model also learns from the other's data and from open sets."
+        title = "What each model was trained on"
+        blocks.append(Bars(title=title, bars=mixes, look=look, paper="section 3.2.2"))
+    lead = "Two scalar judges, one of helpfulness and one of safety, both started from the chat model."
+    return Section("rewards", "Reward models", lead, blocks) if blocks else None
+
+
+def _accuracy(stage: StageFolder) -> dict[str, dict[str, Json]]:
+    sets = mapping(stage.results.get("accuracy"))
+    return {
+        name: {rating: mapping(entry) for rating, entry in mapping(ratings).items()}
+        for name, ratings in sets.items()
+    }
+
+
+def _table_by_set(accuracy: Mapping[str, Mapping[str, Mapping[str, Json]]]) -> Table:
+    test_sets = list(dict.fromkeys(name for sets in accuracy.values() for name in sets))
+    rows: list[list[str | Cell]] = []
+    for test_set in test_sets:
+        entries = [sets.get(test_set, {}).get("all", {}) for sets in accuracy.values()]
+        size = max((number(entry.get("n")) or 0.0 for entry in entries), default=0.0)
+        rows.append([test_set, count(size or None), *_accuracy_cells(entries)])
+    return Table(
+        title="Accuracy on held-out pairs, by test set",
+        head=["test set", "pairs", *accuracy],
+        rows=rows,
+        look="How often a model prefers the answer that the annotators preferred; 50% is chance. "
+        "Each model should lead on its own domain. Below each value its 95% interval.",
+        paper="Table 7",
+    )
+
+
+def _accuracy_cells(entries: Sequence[Json]) -> list[Cell]:
+    values = [number(entry.get("accuracy")) for entry in entries]
+    best = max((value for value in values if value is not None), default=None)
+    return [
+        Cell(
+            percent(value),
+            interval(number(entry.get("low")), number(entry.get("high"))),
+            None if value is None else min(max((value - 0.5) / 0.5, 0.0), 1.0),
+            len(values) > 1 and value is not None and value == best,
+        )
+        for value, entry in zip(values, entries, strict=True)
+    ]
+
+
+def _rows_by_rating(
+    accuracy: Mapping[str, Mapping[str, Mapping[str, Json]]],
+) -> dict[tuple[str, str], Mapping[str, Json]]:
+    """(model, test set) -> entries by rating, where a test set has ratings."""
+    return {
+        (model, test_set): entries
+        for model, sets in accuracy.items()
+        for test_set, entries in sets.items()
+        if any(rating in entries for rating in _RATINGS)
+    }
+
+
+def _table_by_rating(rows: Mapping[tuple[str, str], Mapping[str, Json]]) -> Table:
+    return Table(
+        title="Accuracy by degree of preference",
+        head=["model", "test set", *[plain(rating) for rating in _RATINGS], "all"],
+        rows=[
+            [
+                model,
+                test_set,
+                *[
+                    Cell(cell.text, cell.small, cell.shade)
+                    for cell in _accuracy_cells(
+                        [entries.get(rating, {}) for rating in (*_RATINGS, "all")]
+                    )
+                ],
+            ]
+            for (model, test_set), entries in rows.items()
+        ],
+        look="Clear choices are easy, close ones are hard even for people.",
+        paper="Table 8",
+        is_wide=True,
+    )
+
+
+def _figure_by_rating(rows: Mapping[tuple[str, str], Mapping[str, Json]]) -> Figure:
+    # One line a model, on the test set of its own domain where there is one.
+    own: dict[str, Mapping[str, Json]] = {}
+    for (model, test_set), entries in rows.items():
+        if model not in own or test_set.split()[0] == model.split()[0]:
+            own[model] = entries
+    series = {
+        model: [_interval(entries.get(rating, {})) for rating in _RATINGS]
+        for model, entries in own.items()
+    }
+    series = {model: values for model, values in series.items() if any(values)}
+    return Figure(
+        title="Accuracy falls as the choice gets closer",
+        svg=draw_intervals(
+            [plain(rating) for rating in _RATINGS],
+            series,
+            roles=[SERIES[index % len(SERIES)] for index in range(len(series))],
+            x="accuracy on the own domain",
+            reference=0.5,
+        ),
+        look="From top to bottom the two answers get more alike; the dashed line is chance. Bars "
+        "are 95% intervals.",
+        paper="Table 8",
+    )
+
+
+def _interval(entry: Json) -> Interval | None:
+    value = number(entry.get("accuracy"))
+    return None if value is None else (value, number(entry.get("low")), number(entry.get("high")))
+
+
+def _score_histogram(stage: StageFolder) -> Figure | None:
+    histogram = mapping(stage.results.get("score_histogram"))
+    edges = numbers(histogram.get("edges"))
+    counts = {name: numbers(histogram.get(name)) for name in ("chosen", "rejected")}
+    counts = {name: values for name, values in counts.items() if len(values) == len(edges) - 1}
+    if len(edges) < 2 or not counts:
+        return None
+    roles = {"chosen": "blue", "rejected": "vermilion"}
+    return Figure(
+        title=f"Scores, {stage.short_label}",
+        svg=draw_histograms(
+            edges, counts, roles=[roles[name] for name in counts], x="score (before the sigmoid)"
+        ),
+        look="Chosen answers should lie to the right of rejected ones; where the two overlap, "
+        "the model is unsure.",
+        paper="compare Figure 27",
+    )
+
+
+def _mix(stage: StageFolder) -> Bar | None:
+    shares = {
+        name: share
+        for name, value in mapping(stage.results.get("mix")).items()
+        if (share := number(value))
+    }
+    total = sum(shares.values())
+    if total <= 0:
+        return None
+    pairs = number(stage.results.get("pairs"))
+    segments = [
+        Segment(plain(name), share / total, SERIES[index % len(SERIES)])
+        for index, (name, share) in enumerate(sorted(shares.items()))
+    ]
+    return Bar(stage.short_label, segments, f"{count(pairs)} pairs" if pairs else "")

@@ -1,0 +1,163 @@
+"""Report sections of rejection sampling and PPO."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from arriero.road.report.blocks import Block, Figure, Panels, Samples, Section
+from arriero.road.report.drawing import Curve, draw_curves
+from arriero.road.report.folder import RunFolder, StageFolder, mappings, number
+from arriero.road.report.pretraining import add_facts, add_figure, add_samples, loss_figure
+from arriero.road.report.samples import read_samples
+from arriero.road.report.wording import count, decimal
+
+# What PPO logs each iteration: key(s), title, what it says; in the order of the page.
+_PPO_PANELS = (
+    (("reward",), "Reward"),
+    (("held_out",), "Reward on held-out prompts"),
+    (("kl",), "KL from the start"),
+    (("score_helpfulness", "score_safety"), "Scores by model"),
+    (("length",), "Length (tokens)"),
+    (("entropy",), "Entropy"),
+    (("clip_share",), "Share of clipped tokens"),
+    (("explained_variance",), "Explained variance"),
+    (("repetition",), "Repetition"),
+    (("value_loss",), "Value loss"),
+    (("policy_loss",), "Policy loss"),
+    (("ratio_first",), "Ratio on first mini-batch"),
+)
+
+
+def rejection_section(run: RunFolder) -> Section | None:
+    """Reward against the number of samples (Figure 7), temperature (Figure 8), best and worst."""
+    blocks: list[Block] = []
+    stages = run.of("rejection")
+    for stage in stages:
+        results = stage.results
+        facts = [
+            ("prompts", count(number(results.get("prompts")))),
+            ("samples a prompt", count(number(results.get("samples_per_prompt")))),
+            ("temperature", decimal(number(results.get("temperature")))),
+            ("mean reward of all samples", decimal(number(results.get("reward_mean_of_samples")))),
+            ("mean reward of the best", decimal(number(results.get("reward_mean_of_best")))),
+        ]
+        add_facts(blocks, facts)
+        suffix = f", v{stage.version}" if len(stages) > 1 else ""
+        add_figure(blocks, _by_number(stage, suffix))
+        add_figure(blocks, _by_temperature(stage, suffix))
+        add_figure(
+            blocks,
+            loss_figure(
+                stage,
+                f"Fine-tuning on the best{suffix}",
+                "As in supervised fine-tuning, from the base model, with the best samples as "
+                "targets and the demonstrations in the mix.",
+                "section 3.2.3",
+            ),
+        )
+        if samples := read_samples(results.get("samples")):
+            look = "Of all samples for a prompt the highest scored becomes a target."
+            blocks.append(Samples(title=f"Best and worst of K{suffix}", samples=samples, look=look))
+    lead = "Many answers to each prompt, the best by the reward models kept as the new target."
+    return Section("rejection", "Rejection sampling", lead, blocks) if blocks else None
+
+
+def _by_number(stage: StageFolder, suffix: str) -> Figure | None:
+    points = sorted(
+        (at, number(entry.get("max")), number(entry.get("median")))
+        for entry in mappings(stage.results.get("by_n"))
+        if (at := number(entry.get("n"))) is not None
+    )
+    curves = [
+        Curve(
+            [at for at, *pair in points if pair[index] is not None],
+            [value for _, *pair in points if (value := pair[index]) is not None],
+            label,
+            role,
+            has_markers=len(points) <= 16,
+        )
+        for index, (label, role) in enumerate((("maximum", "blue"), ("median", "amber")))
+    ]
+    curves = [curve for curve in curves if curve.x]
+    if not curves:
+        return None
+    return Figure(
+        title=f"Reward against the number of samples{suffix}",
+        svg=draw_curves(curves, x="samples a prompt, N", y="reward"),
+        look="The gap between the lines is what there is to gain from choosing the best of N.",
+        paper="Figure 7",
+    )
+
+
+def _by_temperature(stage: StageFolder, suffix: str) -> Figure | None:
+    points = sorted(
+        (at, value)
+        for entry in mappings(stage.results.get("temperatures"))
+        if (at := number(entry.get("temperature"))) is not None
+        and (value := number(entry.get("max_mean"))) is not None
+    )
+    if len(points) < 2:
+        return None
+    best = max(points, key=lambda point: point[1])[0]
+    curve = Curve([at for at, _ in points], [value for _, value in points], role="blue", has_markers=True)
+    return Figure(
+        title=f"Best reward by temperature{suffix}",
+        svg=draw_curves([curve], x="temperature", y="mean reward of the best", has_integers=False),
+        look=f"Warmer sampling explores more until it loses the thread; here {best:g} is best.",
+        paper="Figure 8",
+    )
+
+
+def ppo_section(run: RunFolder) -> Section | None:
+    """The curves of PPO as small multiples, and samples."""
+    blocks: list[Block] = []
+    stages = run.of("ppo")
+    for stage in stages:
+        results = stage.results
+        stopped = results.get("stopped_early")
+        facts = [
+            ("iterations", count(number(results.get("iterations")))),
+            ("best iteration", count(number(results.get("best_iteration")))),
+            ("held-out reward at the start", decimal(number(results.get("held_out_start")))),
+            ("held-out reward at its best", decimal(number(results.get("held_out_best")))),
+            ("stopped early", {True: "yes", False: "no"}.get(stopped, "–")),
+        ]
+        add_facts(blocks, facts)
+        suffix = f", v{stage.version}" if len(stages) > 1 else ""
+        if panels := _panels(stage):
+            blocks.append(
+                Panels(
+                    title=f"The course of PPO{suffix}",
+                    panels=panels,
+                    look="Reward and held-out reward should rise together while the KL stays "
+                    "small; a reward that rises alone, with growing length or repetition, is "
+                    "being gamed. The dashed line marks the iteration that was kept.",
+                    paper="section 3.2.3, Equation 4",
+                )
+            )
+        add_samples(
+            blocks, stage, f"Answers after PPO{suffix}", "Sampled from the iteration that was kept."
+        )
+    lead = "The policy is nudged towards reward, held near where it started by the KL penalty."
+    return Section("ppo", "Proximal policy optimization", lead, blocks) if blocks else None
+
+
+def _panels(stage: StageFolder) -> list[tuple[str, Markup]]:
+    best = number(stage.results.get("best_iteration"))
+    marks = [] if best is None else [(best, "")]
+    panels: list[tuple[str, Markup]] = []
+    for keys, title in _PPO_PANELS:
+        curves: list[Curve] = []
+        for key, role in zip(keys, ("blue", "green"), strict=False):
+            iterations, values = stage.series("iteration", key)
+            if iterations:
+                label = key.removeprefix("score_") if len(keys) > 1 else ""
+                is_sparse = key == "held_out"
+                curves.append(Curve(iterations, values, label, role, has_markers=is_sparse))
+        if curves:
+            is_share = keys[0] == "clip_share"
+            svg = draw_curves(
+                curves, x="iteration", is_small=True, is_percent=is_share, marks=marks
+            )
+            panels.append((title, svg))
+    return panels

@@ -1,0 +1,158 @@
+"""`arriero run`: the stages of a recipe in order, each skipped when its manifest still matches."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from arriero._version import __version__
+from arriero.equations.carbon import co2_tonnes, energy_kwh
+from arriero.records import UserError
+from arriero.road.manifest import (
+    Manifest,
+    hash_outputs,
+    is_intact,
+    read_manifest,
+    stage_key,
+    write_manifest,
+)
+from arriero.road.recipe import Recipe, to_toml
+from arriero.stages.workspace import Workspace, write_json
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a run.
+
+    Attributes:
+        name: its folder in the run, such as `05-reward-helpfulness-v1`.
+        verb: the command that runs it alone.
+        config: everything of the recipe that its result follows from.
+        needs: names of the earlier steps whose outputs it reads.
+        external: a hash of the files it reads from outside the run.
+        run: does the work in a workspace.
+    """
+
+    name: str
+    verb: str
+    config: Any
+    needs: tuple[str, ...]
+    run: Callable[[Workspace], None]
+    external: str = ""
+
+
+def run_steps(
+    steps: Sequence[Step],
+    recipe: Recipe,
+    run: Path,
+    say: Say,
+    *,
+    only: Sequence[str] | None = None,
+) -> list[str]:
+    """Bring every step up to date; returns the names of those that had to run.
+
+    Args:
+        steps: in order.
+        recipe: the resolved recipe; it is written into the run.
+        run: the run's folder.
+        say: prints a line.
+        only: names of the steps that may run; any other must be up to date already.
+
+    Raises:
+        UserError: a step that may not run is not up to date.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
+    device = choose_device(recipe)
+    torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
+    manifests: dict[str, Manifest] = {}
+    done: list[str] = []
+    for step in steps:
+        folder = run / step.name
+        inputs = {name: manifests[name].key for name in step.needs}
+        if step.external:
+            inputs["files"] = step.external
+        key = stage_key(step.name, __version__, recipe.seed, step.config, inputs)
+        manifest = read_manifest(folder)
+        if manifest is not None and manifest.key == key and is_intact(folder, manifest):
+            manifests[step.name] = manifest
+            continue
+        if only is not None and step.name not in only:
+            raise UserError(f"{run}: {step.name} is not up to date; run `arriero run` first")
+        manifests[step.name] = _run_step(step, recipe, folder, key, inputs, device, say)
+        done.append(step.name)
+    return done
+
+
+def choose_device(recipe: Recipe) -> torch.device:
+    """The recipe's device, or the best there is."""
+    has_cuda = torch.cuda.is_available()
+    if recipe.device == "cuda" and not has_cuda:
+        raise UserError("device = cuda, but PyTorch sees no CUDA device; say --device cpu")
+    return torch.device("cuda" if recipe.device != "cpu" and has_cuda else "cpu")
+
+
+def _run_step(
+    step: Step,
+    recipe: Recipe,
+    folder: Path,
+    key: str,
+    inputs: dict[str, str],
+    device: torch.device,
+    say: Say,
+) -> Manifest:
+    """Run one step, going on where the same step was stopped."""
+    began_before = _prepare_folder(folder, key)
+    say(f"[{step.name}] " + ("going on" if began_before else "starting"))
+    began = time.perf_counter()
+    torch.manual_seed(recipe.seed)
+    workspace = Workspace(folder, recipe.seed, device, lambda line: say(f"[{step.name}] {line}"))
+    spent_before = _seconds_spent(folder)
+    try:
+        step.run(workspace)
+    finally:
+        seconds = spent_before + time.perf_counter() - began
+        write_json(folder / "started.json", {"key": key, "seconds": seconds})
+    energy = energy_kwh(seconds / 3600, recipe.watts)
+    manifest = Manifest(
+        stage=step.name,
+        version=__version__,
+        seed=recipe.seed,
+        key=key,
+        inputs=inputs,
+        outputs=hash_outputs(folder),
+        seconds=seconds,
+        watts=recipe.watts,
+        energy_wh=energy * 1e3,
+        co2_g=co2_tonnes(seconds / 3600, recipe.watts, recipe.carbon_intensity) * 1e6,
+    )
+    write_manifest(folder, manifest)
+    say(f"[{step.name}] done in {seconds:.0f} s")
+    return manifest
+
+
+def _prepare_folder(folder: Path, key: str) -> bool:
+    """Keep what the same step left when it was stopped; clear what another one left."""
+    started = folder / "started.json"
+    same = started.exists() and f'"{key}"' in started.read_text(encoding="utf-8")
+    if not same or (folder / "manifest.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not started.exists():
+        write_json(started, {"key": key, "seconds": 0.0})
+        return False
+    return True
+
+
+def _seconds_spent(folder: Path) -> float:
+    return float(json.loads((folder / "started.json").read_text(encoding="utf-8"))["seconds"])

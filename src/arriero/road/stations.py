@@ -1,0 +1,240 @@
+"""The stations of the road: which stage reads what of which earlier stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from arriero.records.prompt import Track
+from arriero.road.inputs import (
+    TEST_SETS,
+    Inputs,
+    draw_world,
+    external_files,
+    few_shot,
+    prepare,
+    prompts_of,
+)
+from arriero.road.manifest import hash_inputs
+from arriero.road.recipe import Recipe
+from arriero.road.run import Step
+from arriero.stages import evaluate, ppo, preferences, pretrain, rejection, reward, sft, tokenizer
+from arriero.stages.workspace import Workspace
+
+INPUTS = "00-inputs"
+TOKENIZER = "01-tokenizer"
+PRETRAIN = "02-pretrain"
+SFT = "03-sft"
+PREFERENCES = "04-preferences-v1"
+REWARDS: dict[Track, str] = {
+    "helpfulness": "05-reward-helpfulness-v1",
+    "safety": "06-reward-safety-v1",
+}
+REJECTION = "07-rejection-v1"
+PPO = "08-ppo-v1"
+EVALUATE = "09-evaluate"
+
+VERBS = ("tokenizer", "pretrain", "sft", "preferences", "reward", "rejection", "ppo", "evaluate")
+
+
+def stations(recipe: Recipe, run: Path) -> list[Step]:
+    """All steps of a recipe in order, with their inputs bound."""
+    inputs = prepare(recipe.data, run / INPUTS)
+    rewards = (run / REWARDS["helpfulness"] / "model", run / REWARDS["safety"] / "model")
+    files = _Files(run, inputs)
+    return [
+        _inputs(recipe, inputs),
+        Step(
+            TOKENIZER,
+            "tokenizer",
+            {"vocab_size": recipe.model.vocab_size, **_config(recipe.tokenizer)},
+            (INPUTS,),
+            lambda space: tokenizer.run(
+                recipe.tokenizer,
+                vocab_size=recipe.model.vocab_size,
+                corpus=inputs.corpus,
+                instructions=inputs.instructions,
+                workspace=space,
+            ),
+        ),
+        Step(
+            PRETRAIN,
+            "pretrain",
+            {"model": _config(recipe.model), **_config(recipe.pretrain)},
+            (INPUTS, TOKENIZER),
+            lambda space: pretrain.run(
+                recipe.pretrain,
+                model_config=recipe.model,
+                corpus=inputs.corpus,
+                tokenizer_folder=run / TOKENIZER / "model",
+                workspace=space,
+            ),
+        ),
+        Step(
+            SFT,
+            "sft",
+            {"max_dialogs": recipe.data.max_dialogs, **_config(recipe.sft)},
+            (INPUTS, PRETRAIN),
+            lambda space: sft.run(
+                recipe.sft,
+                base=run / PRETRAIN / "model",
+                instructions=inputs.instructions,
+                max_dialogs=recipe.data.max_dialogs or None,
+                workspace=space,
+            ),
+        ),
+        _preferences(recipe, run, inputs),
+        *(_reward(recipe, run, files, track) for track in REWARDS),
+        Step(
+            REJECTION,
+            "rejection",
+            _config(recipe.rejection),
+            (INPUTS, PRETRAIN, SFT, PREFERENCES, *REWARDS.values()),
+            lambda space: rejection.run(
+                recipe.rejection,
+                base=run / PRETRAIN / "model",
+                policy=run / SFT / "model",
+                rewards=rewards,
+                prompts=[files.prompts("rejection")],
+                instructions=inputs.instructions,
+                workspace=space,
+            ),
+        ),
+        Step(
+            PPO,
+            "ppo",
+            _config(recipe.ppo),
+            (INPUTS, PREFERENCES, *REWARDS.values(), REJECTION),
+            lambda space: ppo.run(
+                recipe.ppo,
+                start=run / REJECTION / "model",
+                rewards=rewards,
+                prompts=[files.prompts("ppo")],
+                held_out=[files.prompts("held_out")],
+                workspace=space,
+            ),
+        ),
+        _evaluate(recipe, run, inputs, files, rewards),
+    ]
+
+
+class _Files:
+    """Where prompts and comparisons of a run lie: drawn with the world, or kept back from files."""
+
+    def __init__(self, run: Path, inputs: Inputs) -> None:
+        self._preferences = run / PREFERENCES
+        self._prompts = self._preferences if inputs.world is None else run / INPUTS
+        self._has_world = inputs.world is not None
+
+    def prompts(self, split: str) -> Path:
+        """Prompts of `rejection`, `ppo` or `held_out`."""
+        return self._prompts / f"prompts-{split}.jsonl"
+
+    def comparisons(self, track: Track, split: str) -> Path:
+        """Comparisons of `train` or `test`."""
+        return self._preferences / f"{track}-{split}.jsonl"
+
+    def test_sets(self) -> Mapping[str, Path]:
+        """Prompt files of the final evaluation by name."""
+        names = TEST_SETS if self._has_world else tuple(REWARDS)
+        return {name: self._prompts / f"prompts-test-{name}.jsonl" for name in names}
+
+
+def _config(config: BaseModel) -> dict[str, Any]:
+    return config.model_dump(mode="json")
+
+
+def _inputs(recipe: Recipe, inputs: Inputs) -> Step:
+    external = external_files(inputs)
+
+    def run(space: Workspace) -> None:
+        if inputs.world is not None:
+            draw_world(recipe.data.world, space)
+        else:
+            space.say(f"{len(external)} files of your own")
+            space.write_results({"files": [str(path) for path in external]})
+
+    return Step(
+        INPUTS,
+        "inputs",
+        _config(recipe.data),
+        (),
+        run,
+        external=hash_inputs(external) if external else "",
+    )
+
+
+def _preferences(recipe: Recipe, run: Path, inputs: Inputs) -> Step:
+    def work(space: Workspace) -> None:
+        if inputs.world is None:
+            preferences.adopt(
+                recipe.preferences,
+                files={"helpfulness": inputs.helpfulness, "safety": inputs.safety},
+                tokenizer_folder=run / TOKENIZER / "model",
+                context=recipe.model.context,
+                workspace=space,
+            )
+            return
+        folder = run / INPUTS
+        preferences.collect(
+            recipe.preferences,
+            variants=(run / SFT / "model", run / SFT / "early"),
+            prompts={
+                "train": prompts_of(folder / "prompts-preferences.jsonl"),
+                "test": prompts_of(folder / "prompts-comparisons.jsonl"),
+            },
+            annotators=inputs.annotators(),
+            workspace=space,
+        )
+
+    needs = (INPUTS, TOKENIZER) if inputs.world is None else (INPUTS, SFT)
+    return Step(PREFERENCES, "preferences", _config(recipe.preferences), needs, work)
+
+
+def _reward(recipe: Recipe, run: Path, files: _Files, track: Track) -> Step:
+    return Step(
+        REWARDS[track],
+        "reward",
+        _config(recipe.reward),
+        (SFT, PREFERENCES),
+        lambda space: reward.run(
+            recipe.reward,
+            track=track,
+            start=run / SFT / "model",
+            train={name: [files.comparisons(name, "train")] for name in REWARDS},
+            test={name: [files.comparisons(name, "test")] for name in REWARDS},
+            workspace=space,
+        ),
+    )
+
+
+def _evaluate(
+    recipe: Recipe, run: Path, inputs: Inputs, files: _Files, rewards: tuple[Path, Path]
+) -> Step:
+    def work(space: Workspace) -> None:
+        evaluate.run(
+            recipe.evaluate,
+            evaluate.EvaluateInputs(
+                base=run / PRETRAIN / "model",
+                base_shard=run / PRETRAIN / "shard",
+                versions={
+                    "sft": run / SFT / "model",
+                    "rejection-v1": run / REJECTION / "model",
+                    "ppo-v1": run / PPO / "model",
+                },
+                sets=files.test_sets(),
+                rewards=rewards,
+                comparisons={track: files.comparisons(track, "test") for track in REWARDS},
+                few_shot=few_shot(run / INPUTS),
+            ),
+            oracle=inputs.oracle(),
+            row_length=recipe.pretrain.row_length,
+            max_valid_rows=recipe.pretrain.max_valid_rows,
+            workspace=space,
+        )
+
+    needs = (INPUTS, PRETRAIN, SFT, PREFERENCES, *REWARDS.values(), REJECTION, PPO)
+    return Step(EVALUATE, "evaluate", _config(recipe.evaluate), needs, work)

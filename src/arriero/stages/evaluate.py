@@ -1,0 +1,257 @@
+"""Stage `evaluate`: all versions on prompts that no stage saw (sections 3.4 and 4.4).
+
+The reward models always judge; an oracle, where there is one, judges beside them and is seen by no
+other stage. The base model cannot hold a dialogue and is prompted with a few examples instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from arriero.alignment.scoring import RewardModels
+from arriero.data.preferences import read_preferences
+from arriero.data.prompts import read_prompts
+from arriero.data.shards import Shard
+from arriero.evaluation.comparison import (
+    distributions,
+    label_shares,
+    paired_difference,
+    path_point,
+    set_figures,
+    win_tie_loss,
+)
+from arriero.evaluation.graded import GradedAnswer
+from arriero.evaluation.reward_models import oracle_agreement
+from arriero.inference.generate import Sampling, generate
+from arriero.records import Dialog, Oracle, Prompt
+from arriero.records.prompt import Track
+from arriero.stages.pretrain import mean_loss
+from arriero.stages.sampling import Answer, ChatModel
+from arriero.stages.workspace import Workspace
+from arriero.tokenizer.chat import encode_answer, encode_prompt
+
+BASE = "base"
+
+
+class EvaluateConfig(BaseModel):
+    """How answers are sampled for comparison; the paper's released code: 0.6 and 0.9."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(0.6, ge=0, description="sampling temperature; 0.6")
+    top_p: float = Field(0.9, gt=0, le=1, description="nucleus; 0.9")
+    max_new_tokens: int = Field(512, gt=0, description="longest answer in tokens")
+    prompts_per_set: int = Field(1000, gt=0, description="most prompts of a set")
+    dialogs: int = Field(24, ge=0, description="sample dialogs shown side by side in the report")
+    max_rows: int = Field(256, gt=0, description="sequences sampled at once")
+
+
+@dataclass(frozen=True)
+class EvaluateInputs:
+    """What is compared, on what, by whom.
+
+    Attributes:
+        base: the base model's folder, and `base_shard` its tokenised corpus for perplexity.
+        versions: chat models by name, from the first to the newest.
+        sets: prompt files by name; `ordinary`, `adversarial` and `borderline` have figures of
+            their own where an oracle grades.
+        rewards: the folders of the helpfulness and the safety model.
+        comparisons: held-out preference files by track.
+        few_shot: examples that the base model is prompted with.
+    """
+
+    base: Path
+    base_shard: Path
+    versions: Mapping[str, Path]
+    sets: Mapping[str, Path]
+    rewards: tuple[Path, Path]
+    comparisons: Mapping[Track, Path]
+    few_shot: Sequence[Dialog]
+
+
+def run(
+    config: EvaluateConfig,
+    inputs: EvaluateInputs,
+    *,
+    oracle: Oracle | None,
+    row_length: int,
+    max_valid_rows: int,
+    workspace: Workspace,
+) -> None:
+    """Sample answers of every version to every set, have them judged, write results.json."""
+    newest = ChatModel.load(list(inputs.versions.values())[-1], workspace.device)
+    judges = RewardModels.load(*inputs.rewards, newest.tokenizer, workspace.device)
+    sets = {
+        name: newest.fitting(list(read_prompts([path])), config.max_new_tokens)[
+            : config.prompts_per_set
+        ]
+        for name, path in inputs.sets.items()
+    }
+    shard = Shard(inputs.base_shard, row_length)
+    graded: dict[str, dict[str, list[GradedAnswer]]] = {}
+    perplexity: dict[str, float] = {}
+    for version, folder in {BASE: inputs.base, **inputs.versions}.items():
+        model = ChatModel.load(folder, workspace.device)
+        perplexity[version] = _perplexity(model, shard, max_valid_rows, workspace.device)
+        if version == BASE and (oracle is None or not inputs.few_shot):
+            continue
+        graded[version] = {
+            name: _graded(config, inputs, model, version, name, prompts, judges, oracle, workspace)
+            for name, prompts in sets.items()
+        }
+        workspace.say(f"{version}: {sum(map(len, graded[version].values()))} answers judged")
+    chat = {name: graded[name] for name in inputs.versions}
+    results: dict[str, Any] = {
+        "versions": list(graded),
+        "has_oracle": oracle is not None,
+        "sets": set_figures(graded) if oracle else {},
+        "wins": win_tie_loss(chat),
+        "paired": paired_difference(chat),
+        "path": {name: path_point(answers) for name, answers in chat.items()},
+        "reward_distributions": distributions(chat),
+        "labels": label_shares(graded) if oracle else {},
+        "perplexity": perplexity,
+        "length": {name: _mean_length(answers) for name, answers in graded.items()},
+        "dialogs": _dialogs(config, graded, sets),
+    }
+    if oracle:
+        results["reward_models"] = {
+            track: oracle_agreement(
+                track, list(read_preferences([path])), judges, newest.tokenizer, oracle
+            )
+            for track, path in inputs.comparisons.items()
+        }
+    workspace.write_results(results)
+
+
+def _graded(
+    config: EvaluateConfig,
+    inputs: EvaluateInputs,
+    model: ChatModel,
+    version: str,
+    name: str,
+    prompts: Sequence[Prompt],
+    judges: RewardModels,
+    oracle: Oracle | None,
+    workspace: Workspace,
+) -> list[GradedAnswer]:
+    """Answers of one version to one set with their scores and grades; kept in a file."""
+    sampling = Sampling(
+        temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.max_new_tokens
+    )
+    if version == BASE:
+        answers = _few_shot_answers(model, inputs.few_shot, prompts, sampling, workspace.seed)
+    else:
+        sampled = model.answers(
+            prompts, sampling, seed=workspace.seed, max_rows=config.max_rows
+        )
+        answers = [samples[0] for samples in sampled]
+    ids = [
+        encode_prompt(model.tokenizer, prompt.messages)
+        + (encode_answer(model.tokenizer, answer.text) if version == BASE else answer.completion.tokens)
+        for prompt, answer in zip(prompts, answers, strict=True)
+    ]
+    tagged = torch.tensor([prompt.track == "safety" for prompt in prompts])
+    scores = judges.score(ids, tagged)
+    graded = [
+        GradedAnswer(
+            prompt=prompt,
+            text=answer.text,
+            num_tokens=len(answer.completion.tokens),
+            helpfulness_score=float(scores.helpfulness[index]),
+            safety_score=float(scores.safety[index]),
+            composite_score=float(scores.composite[index]),
+            grade=oracle.grade(prompt, answer.text) if oracle else None,
+        )
+        for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True))
+    ]
+    _write_answers(workspace.folder / "answers" / f"{version}-{name}.jsonl", graded)
+    return graded
+
+
+def _few_shot_answers(
+    base: ChatModel,
+    examples: Sequence[Dialog],
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    seed: int,
+) -> list[Answer]:
+    """The base model's continuations of `Question: ... Answer: ...`, up to the line's end."""
+    shown = "".join(
+        f"Question: {dialog.prompt[-1].content}\nAnswer: {dialog.answer}\n" for dialog in examples
+    )
+    tokenizer = base.tokenizer
+    encoded: list[list[int]] = []
+    for prompt in prompts:
+        asked = " ".join(message.content for message in prompt.messages)
+        ids = tokenizer.encode(f"{shown}Question: {asked}\nAnswer:")
+        encoded.append([tokenizer.bos_id, *ids])
+    room = base.model.config.context - max(len(ids) for ids in encoded)
+    limited = sampling.model_copy(
+        update={"max_new_tokens": max(1, min(sampling.max_new_tokens, room))}
+    )
+    sampled = generate(base.model, encoded, limited, seed=seed)
+    return [
+        Answer(tokenizer.decode(samples[0].tokens).strip().split("\n")[0], ids, samples[0])
+        for ids, samples in zip(encoded, sampled, strict=True)
+    ]
+
+
+def _perplexity(
+    model: ChatModel, shard: Shard, max_rows: int, device: torch.device
+) -> float:
+    """On the last rows of the corpus, which pretraining held out."""
+    rows = range(max(0, shard.num_rows - max_rows), shard.num_rows)
+    batches = [shard.batch(rows[at : at + 8]) for at in range(0, len(rows), 8)]
+    return float(torch.tensor(mean_loss(model.model, batches, device)).exp())
+
+
+def _mean_length(answers: Mapping[str, Sequence[GradedAnswer]]) -> float:
+    lengths = [answer.num_tokens for members in answers.values() for answer in members]
+    return sum(lengths) / max(1, len(lengths))
+
+
+def _write_answers(path: Path, answers: Sequence[GradedAnswer]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(
+        "".join(json.dumps(answer.as_row()) + "\n" for answer in answers), encoding="utf-8"
+    )
+    os.replace(temporary, path)
+
+
+def _dialogs(
+    config: EvaluateConfig,
+    graded: Mapping[str, Mapping[str, Sequence[GradedAnswer]]],
+    sets: Mapping[str, Sequence[Prompt]],
+) -> list[dict[str, Any]]:
+    """Some prompts of each set with every version's answer."""
+    shown: list[dict[str, Any]] = []
+    per_set = config.dialogs // max(1, len(sets))
+    for name, prompts in sets.items():
+        stride = max(1, len(prompts) // max(1, per_set))
+        for index in range(0, len(prompts), stride)[:per_set]:
+            prompt = prompts[index]
+            shown.append(
+                {
+                    "prompt": [
+                        {"role": message.role, "content": message.content}
+                        for message in prompt.messages
+                    ],
+                    "set": name,
+                    "category": prompt.category,
+                    "answers": {
+                        version: answers[name][index].as_shown()
+                        for version, answers in graded.items()
+                    },
+                }
+            )
+    return shown

@@ -1,0 +1,352 @@
+"""Stage `ppo`: proximal policy optimization against both reward models (section 3.2.3).
+
+Departures, none of them in the paper: k1 KL a token, gamma 1 and lambda 0.95, a separate critic
+that starts from the helpfulness model, whitened advantages. Early stopping is the paper's: the
+policy that scores best on held-out prompts is the result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from arriero.alignment.rollouts import Rollouts, answer_logprobs, answer_values, lay_out
+from arriero.alignment.scoring import CompositeScores, RewardModels
+from arriero.data.prompts import read_prompts
+from arriero.data.shards import row_order
+from arriero.equations.advantage import generalized_advantages
+from arriero.equations.masked import masked_mean, masked_sum, whiten
+from arriero.equations.ppo import clip_share, explained_variance, policy_loss, value_loss
+from arriero.equations.repetition import repeated_ngram_share
+from arriero.equations.reward import penalized_rewards
+from arriero.inference.generate import Sampling
+from arriero.model.heads import ScoreModel
+from arriero.model.weights import load_language_model, load_score_model
+from arriero.records import Prompt
+from arriero.stages.fitting import clear_checkpoints
+from arriero.stages.sampling import Answer, ChatModel
+from arriero.stages.sft import save_chat_model
+from arriero.stages.workspace import Workspace
+from arriero.training.checkpoint import load_checkpoint, save_checkpoint
+from arriero.training.meters import rewind
+from arriero.training.optimizer import OptimizerConfig, adamw
+
+
+class PpoConfig(BaseModel):
+    """Section 3.2.3: 512 samples an iteration, mini-batches of 64, one step each, clip 0.2."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(400, gt=0, description="most iterations; the paper: 200 to 400")
+    samples: int = Field(512, gt=0, description="answers an iteration; 512")
+    mini_batch: int = Field(64, gt=0, description="answers a gradient step; 64")
+    clip: float = Field(0.2, gt=0, description="ratio clip; 0.2")
+    beta: float = Field(0.01, ge=0, description="KL weight; 0.01 (7B, 13B), 0.005 (34B, 70B)")
+    gamma: float = Field(1.0, gt=0, le=1, description="discount a token; ours")
+    lam: float = Field(0.95, ge=0, le=1, description="lambda of GAE; ours")
+    temperature: float = Field(1.0, gt=0, description="temperature of the rollouts")
+    max_new_tokens: int = Field(512, gt=0, description="longest answer in tokens")
+    critic_from: Literal["helpfulness", "safety", "fresh"] = Field(
+        "helpfulness", description="what the critic starts from; ours"
+    )
+    critic_warmup: int = Field(
+        0, ge=0, description="first iterations in which only the critic learns; ours"
+    )
+    held_out_prompts: int = Field(256, gt=0, description="prompts of the early-stop check")
+    held_out_every: int = Field(10, gt=0, description="iterations between checks")
+    patience: int = Field(5, gt=0, description="checks without a gain before it stops")
+    checkpoint_every: int = Field(10, gt=0, description="iterations between checkpoints")
+    optimizer: OptimizerConfig = Field(
+        default_factory=lambda: OptimizerConfig(peak=1e-6, warmup_steps=0, final_share=1.0),
+        description="AdamW of the policy; the rate is constant",
+    )
+    critic_peak: float = Field(1e-6, gt=0, description="constant learning rate of the critic; ours")
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """What PPO moves: policy and critic, their optimizers, and the best policy so far."""
+
+    policy: ChatModel
+    critic: ScoreModel
+    best: ChatModel
+    policy_optimizer: torch.optim.AdamW
+    critic_optimizer: torch.optim.AdamW
+
+    def modules(self) -> dict[str, torch.nn.Module]:
+        return {"policy": self.policy.model, "critic": self.critic, "best": self.best.model}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"policy": self.policy_optimizer, "critic": self.critic_optimizer}
+
+
+def run(
+    config: PpoConfig,
+    *,
+    start: Path,
+    rewards: tuple[Path, Path],
+    prompts: Sequence[Path],
+    held_out: Sequence[Path],
+    workspace: Workspace,
+) -> None:
+    """Move the policy `start` up the composite reward; the best on held-out prompts is kept."""
+    learner = _learner(config, start, rewards, workspace)
+    reference = ChatModel.load(start, workspace.device)
+    reference.model.requires_grad_(False)
+    judges = RewardModels.load(*rewards, reference.tokenizer, workspace.device)
+    usable = reference.fitting(list(read_prompts(prompts)), config.max_new_tokens)
+    checked = reference.fitting(list(read_prompts(held_out)), config.max_new_tokens)
+    checked = checked[: config.held_out_prompts]
+    state = load_checkpoint(workspace.checkpoints, learner.modules(), learner.optimizers())
+    if state is None:
+        begin = _held_out_score(config, learner.policy, judges, checked, workspace)
+        state = {"step": 0, "start": begin, "best": begin, "best_iteration": 0, "stopped": False}
+        workspace.say(f"held-out score at the start {begin:.3f}")
+    rewind(workspace.metrics, state["step"])
+    num_samples = min(config.samples, len(usable))
+    for iteration in range(state["step"], config.iterations):
+        if state["stopped"]:
+            break
+        chosen = row_order(len(usable), num_samples, iteration, workspace.seed)
+        batch = [usable[index] for index in chosen]
+        figures = _iterate(config, learner, reference, judges, batch, iteration, workspace)
+        done = iteration + 1
+        if done % config.held_out_every == 0 or done == config.iterations:
+            score = _held_out_score(config, learner.policy, judges, checked, workspace)
+            figures["held_out"] = score
+            if score > state["best"]:
+                learner.best.model.load_state_dict(learner.policy.model.state_dict())
+                state |= {"best": score, "best_iteration": done}
+            stale = (done - state["best_iteration"]) // config.held_out_every
+            state["stopped"] = stale >= config.patience
+        _record(workspace, figures, config.iterations)
+        if done % config.checkpoint_every == 0 or done == config.iterations or state["stopped"]:
+            state["step"] = done
+            rest = {key: value for key, value in state.items() if key != "step"}
+            save_checkpoint(
+                workspace.checkpoints, done, learner.modules(), learner.optimizers(), rest
+            )
+    save_chat_model(learner.best.model, learner.best.tokenizer, workspace.model)
+    workspace.write_results(
+        {
+            "iterations": state["step"],
+            "best_iteration": state["best_iteration"],
+            "held_out_start": state["start"],
+            "held_out_best": state["best"],
+            "stopped_early": state["stopped"],
+            "samples": _examples(config, learner.best, checked[:6], workspace.seed),
+        }
+    )
+    clear_checkpoints(workspace)
+
+
+def _learner(
+    config: PpoConfig, start: Path, rewards: tuple[Path, Path], workspace: Workspace
+) -> _Learner:
+    policy = ChatModel.load(start, workspace.device)
+    if config.critic_from == "fresh":
+        language = load_language_model(start)
+        critic = ScoreModel.from_language_model(language, workspace.seed).to(workspace.device)
+    else:
+        folder = rewards[0] if config.critic_from == "helpfulness" else rewards[1]
+        critic = load_score_model(folder).to(workspace.device)
+    critic_config = config.optimizer.model_copy(update={"peak": config.critic_peak})
+    return _Learner(
+        policy=policy,
+        critic=critic,
+        best=ChatModel.load(start, workspace.device),
+        policy_optimizer=adamw([policy.model], config.optimizer),
+        critic_optimizer=adamw([critic], critic_config),
+    )
+
+
+def _iterate(
+    config: PpoConfig,
+    learner: _Learner,
+    reference: ChatModel,
+    judges: RewardModels,
+    prompts: Sequence[Prompt],
+    iteration: int,
+    workspace: Workspace,
+) -> dict[str, Any]:
+    """One iteration: sample, score, then one gradient step a mini-batch. Returns its figures."""
+    sampling = Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+    seed = workspace.seed * 100_003 + iteration
+    answers = [samples[0] for samples in learner.policy.answers(prompts, sampling, seed=seed)]
+    scores = _scores(judges, prompts, answers)
+    everything = torch.ones(len(prompts), dtype=torch.bool)
+    # Whitened as scalars, over the whole batch, before the KL term comes in.
+    whitened = whiten(scores.composite, everything)
+    rollouts = lay_out([a.prompt_ids for a in answers], [a.completion for a in answers])
+    order = torch.argsort(rollouts.tokens.ne(0).sum(1), stable=True)
+    parts = _mini_batches(order, config.mini_batch, seed)
+    with torch.no_grad():
+        old = [_Old.of(config, learner, reference, rollouts.rows(p), whitened[p]) for p in parts]
+    _whiten_advantages(old)
+    steps = [
+        _step(config, learner, part, iteration >= config.critic_warmup) for part in old
+    ]
+    return {
+        "iteration": iteration + 1,
+        "step": iteration,
+        "reward": float(scores.composite.mean()),
+        "score_helpfulness": float(scores.helpfulness.mean()),
+        "score_safety": float(scores.safety.mean()),
+        "kl": sum(float(part.kl.sum()) for part in old) / len(prompts),
+        "length": float(rollouts.lengths.float().mean()),
+        "entropy": _token_mean([part.entropy for part in old], old),
+        "sampler_gap": _token_mean([part.gap for part in old], old),
+        "clip_share": sum(step["clip_share"] for step in steps) / len(steps),
+        "ratio_first": steps[0]["ratio"],
+        "policy_loss": sum(step["policy_loss"] for step in steps) / len(steps),
+        "value_loss": sum(step["value_loss"] for step in steps) / len(steps),
+        "grad_norm": sum(step["grad_norm"] for step in steps) / len(steps),
+        "explained_variance": sum(step["explained_variance"] for step in steps) / len(steps),
+        "repetition": sum(repeated_ngram_share(a.completion.tokens) for a in answers)
+        / len(answers),
+        "ended": sum(a.completion.ended for a in answers) / len(answers),
+    }
+
+
+@dataclass(slots=True)
+class _Old:
+    """A mini-batch as it was before the first gradient step of the iteration."""
+
+    rollouts: Rollouts
+    logprobs: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
+    kl: Tensor
+    entropy: Tensor
+    gap: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        config: PpoConfig,
+        learner: _Learner,
+        reference: ChatModel,
+        rollouts: Rollouts,
+        score: Tensor,
+    ) -> _Old:
+        mask = rollouts.mask.to(learner.critic.score.weight.device)
+        logprobs, spread = answer_logprobs(learner.policy.model, rollouts, config.temperature)
+        starting, _ = answer_logprobs(reference.model, rollouts, config.temperature)
+        values = answer_values(learner.critic, rollouts)
+        rewards = penalized_rewards(score.to(mask.device), logprobs, starting, mask, config.beta)
+        advantages, returns = generalized_advantages(
+            rewards, values, mask, config.gamma, config.lam
+        )
+        gap = (logprobs - rollouts.sampler_logprobs.to(mask.device)).abs()
+        kl = torch.where(mask, logprobs - starting, 0.0)
+        return cls(rollouts, logprobs, values, advantages, returns, kl, spread, gap)
+
+
+def _step(
+    config: PpoConfig, learner: _Learner, old: _Old, policy_learns: bool
+) -> dict[str, float]:
+    """One gradient step of policy and critic on one mini-batch."""
+    mask = old.rollouts.mask.to(old.logprobs.device)
+    num_tokens = mask.sum()
+    logprobs, _ = answer_logprobs(learner.policy.model, old.rollouts, config.temperature)
+    surrogate = masked_sum(
+        policy_loss(logprobs, old.logprobs, old.advantages, mask, config.clip), mask
+    )
+    grad_norm = 0.0
+    learner.policy_optimizer.zero_grad(set_to_none=True)
+    if policy_learns:
+        (surrogate / num_tokens).backward()
+        parameters = learner.policy.model.parameters()
+        grad_norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip))
+        learner.policy_optimizer.step()
+    values = answer_values(learner.critic, old.rollouts)
+    distance = masked_sum(value_loss(values, old.values, old.returns, mask), mask)
+    learner.critic_optimizer.zero_grad(set_to_none=True)
+    (distance / num_tokens).backward()
+    torch.nn.utils.clip_grad_norm_(learner.critic.parameters(), config.optimizer.clip)
+    learner.critic_optimizer.step()
+    with torch.no_grad():
+        ratio = masked_mean((logprobs - old.logprobs).exp(), mask)
+        return {
+            "policy_loss": float(surrogate / num_tokens),
+            "value_loss": float(distance / num_tokens),
+            "grad_norm": grad_norm,
+            "ratio": float(ratio),
+            "clip_share": float(clip_share(logprobs, old.logprobs, mask, config.clip)),
+            "explained_variance": float(explained_variance(old.values, old.returns, mask)),
+        }
+
+
+def _mini_batches(order: Tensor, size: int, seed: int) -> list[Tensor]:
+    """Rows of similar length together, the mini-batches themselves in random order."""
+    parts = list(order.split(size))
+    shuffled = torch.randperm(len(parts), generator=torch.Generator().manual_seed(seed))
+    return [parts[index] for index in shuffled.tolist()]
+
+
+def _whiten_advantages(parts: Sequence[_Old]) -> None:
+    """Mean 0 and variance 1 over all answer tokens of the iteration, whatever the mini-batch."""
+    masks = [part.rollouts.mask.to(part.advantages.device) for part in parts]
+    flat = torch.cat([p.advantages[mask] for p, mask in zip(parts, masks, strict=True)])
+    whitened = whiten(flat, torch.ones_like(flat, dtype=torch.bool))
+    begin = 0
+    for part, mask in zip(parts, masks, strict=True):
+        count = int(mask.sum())
+        part.advantages = torch.zeros_like(part.advantages)
+        part.advantages[mask] = whitened[begin : begin + count]
+        begin += count
+
+
+def _token_mean(tensors: Sequence[Tensor], parts: Sequence[_Old]) -> float:
+    num_tokens = sum(int(part.rollouts.mask.sum()) for part in parts)
+    return sum(float(tensor.sum()) for tensor in tensors) / num_tokens
+
+
+def _scores(
+    judges: RewardModels, prompts: Sequence[Prompt], answers: Sequence[Answer]
+) -> CompositeScores:
+    tagged = torch.tensor([prompt.track == "safety" for prompt in prompts])
+    return judges.score([answer.ids for answer in answers], tagged)
+
+
+def _held_out_score(
+    config: PpoConfig,
+    policy: ChatModel,
+    judges: RewardModels,
+    prompts: Sequence[Prompt],
+    workspace: Workspace,
+) -> float:
+    """Mean composite raw score of one sampled answer to each held-out prompt."""
+    sampling = Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+    answers = policy.answers(prompts, sampling, seed=workspace.seed + 7)
+    flat = [samples[0] for samples in answers]
+    return float(_scores(judges, prompts, flat).composite.mean())
+
+
+def _record(workspace: Workspace, figures: dict[str, Any], iterations: int) -> None:
+    with workspace.metrics.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(figures) + "\n")
+    held_out = f"  held out {figures['held_out']:.3f}" if "held_out" in figures else ""
+    workspace.say(
+        f"iteration {figures['iteration']}/{iterations}  reward {figures['reward']:.3f}  "
+        f"KL {figures['kl']:.3f}  length {figures['length']:.1f}{held_out}"
+    )
+
+
+def _examples(
+    config: PpoConfig, policy: ChatModel, prompts: Sequence[Prompt], seed: int
+) -> list[dict[str, str]]:
+    sampling = Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+    answers = policy.answers(prompts, sampling, seed=seed)
+    return [
+        {"prompt": prompt.messages[-1].content, "answer": samples[0].text}
+        for prompt, samples in zip(prompts, answers, strict=True)
+    ]

@@ -1,0 +1,164 @@
+"""Stage `pretrain`: next-token prediction over the corpus (section 2.2).
+
+Departure: the corpus is read in one random order of rows; weighting of sources happens before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from arriero.data.documents import read_documents
+from arriero.data.packing import PackedBatch
+from arriero.data.shards import Shard, row_order, write_shard
+from arriero.equations.language_loss import chunked_token_loss_sum
+from arriero.inference.generate import Sampling, generate
+from arriero.model.config import ModelConfig
+from arriero.model.heads import LanguageModel
+from arriero.model.weights import save_language_model
+from arriero.stages.fitting import Precision, autocast, clear_checkpoints, fit
+from arriero.stages.workspace import Workspace
+from arriero.tokenizer.tokenizer import Tokenizer
+from arriero.training.optimizer import OptimizerConfig
+
+_LOSS_CHUNK = 4096
+
+
+class PretrainConfig(BaseModel):
+    """Section 2.2; the defaults are those of the paper's 7B model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_tokens: int = Field(2_000_000_000_000, gt=0, description="tokens to train on; 2T")
+    tokens_per_step: int = Field(4_194_304, gt=0, description="global batch in tokens; 4M")
+    row_length: int = Field(4096, gt=0, description="tokens a row; 4,096")
+    micro_rows: int = Field(4, gt=0, description="rows that go through the model at once")
+    valid_share: float = Field(0.001, gt=0, lt=0.5, description="rows held out for the loss curve")
+    max_valid_rows: int = Field(64, gt=0, description="at most so many rows held out")
+    valid_every: int = Field(500, gt=0, description="steps between held-out losses")
+    checkpoint_every: int = Field(1000, gt=0, description="steps between checkpoints")
+    precision: Precision = Field("bfloat16", description="type of the matrix products")
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows of one optimizer step."""
+        return max(1, self.tokens_per_step // self.row_length)
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return max(1, self.num_tokens // (self.rows_per_step * self.row_length))
+
+
+def run(
+    config: PretrainConfig,
+    *,
+    model_config: ModelConfig,
+    corpus: Sequence[Path],
+    tokenizer_folder: Path,
+    workspace: Workspace,
+) -> None:
+    """Train the base model into `folder/model`."""
+    tokenizer = Tokenizer.load(tokenizer_folder)
+    shard_folder = workspace.folder / "shard"
+    if not (shard_folder / "shard.json").exists():
+        num_tokens = write_shard(read_documents(corpus), tokenizer, shard_folder)
+        workspace.say(f"{num_tokens:,} tokens of text")
+    shard = Shard(shard_folder, config.row_length)
+    num_valid = min(config.max_valid_rows, max(1, int(shard.num_rows * config.valid_share)))
+    num_valid = min(num_valid, shard.num_rows - 1) if shard.num_rows > 1 else 0
+    # The last rows are held out; training permutes the ones before them.
+    num_train = shard.num_rows - num_valid
+    model = LanguageModel.fresh(model_config, workspace.seed).to(workspace.device)
+
+    def micro_batches(step: int) -> list[PackedBatch]:
+        rows = row_order(num_train, config.rows_per_step, step, workspace.seed)
+        size = config.micro_rows
+        return [shard.batch(rows[i : i + size]) for i in range(0, len(rows), size)]
+
+    def loss_sum(batch: PackedBatch) -> Tensor:
+        with autocast(config.precision, workspace.device):
+            return packed_loss_sum(model, batch, workspace.device)
+
+    valid_rows = range(num_train, shard.num_rows)
+    valid_loss = float("nan")
+    loss = float("nan")
+    for report, meter in fit(
+        model,
+        config.optimizer,
+        workspace,
+        num_steps=config.num_steps,
+        checkpoint_every=config.checkpoint_every,
+        micro_batches=micro_batches,
+        loss_sum=loss_sum,
+        num_items=lambda batch: batch.num_targets,
+        unit="tokens",
+    ):
+        loss = report.loss
+        is_last = report.step + 1 == config.num_steps
+        if (report.step + 1) % config.valid_every == 0 or is_last:
+            batches = [
+                shard.batch(valid_rows[i : i + config.micro_rows])
+                for i in range(0, len(valid_rows), config.micro_rows)
+            ]
+            valid_loss = mean_loss(model, batches, workspace.device)
+            meter.record(report, valid_loss=valid_loss)
+        else:
+            meter.record(report)
+    save_language_model(model, workspace.model)
+    tokenizer.save(workspace.model)
+    workspace.write_results(
+        {
+            "parameters": model_config.num_parameters,
+            "tokens": config.num_steps * config.rows_per_step * config.row_length,
+            "corpus_tokens": len(shard.tokens),
+            "train_loss": loss,
+            "valid_loss": valid_loss,
+            "perplexity": float(torch.tensor(valid_loss).exp()),
+            "samples": _samples(model, shard, tokenizer, workspace.seed),
+        }
+    )
+    clear_checkpoints(workspace)
+
+
+def packed_loss_sum(model: LanguageModel, batch: PackedBatch, device: torch.device) -> Tensor:
+    """Summed cross-entropy of a packed batch's counted targets; a scalar."""
+    hidden = model.model(
+        batch.tokens.to(device),
+        positions=batch.positions.to(device),
+        segments=batch.segments.to(device),
+    )
+    return chunked_token_loss_sum(
+        hidden.flatten(0, 1),
+        model.lm_head.weight,
+        batch.targets.flatten().to(device),
+        batch.loss_mask.flatten().to(device),
+        _LOSS_CHUNK,
+    )
+
+
+@torch.no_grad()
+def mean_loss(
+    model: LanguageModel, batches: Sequence[PackedBatch], device: torch.device
+) -> float:
+    """Loss a token over all batches together; NaN if they hold no target."""
+    total = sum(float(packed_loss_sum(model, batch, device)) for batch in batches)
+    count = sum(batch.num_targets for batch in batches)
+    return total / count if count else float("nan")
+
+
+def _samples(
+    model: LanguageModel, shard: Shard, tokenizer: Tokenizer, seed: int
+) -> list[dict[str, str]]:
+    """A few held-out openings and how the model goes on."""
+    starts = shard.batch(range(max(0, shard.num_rows - 4), shard.num_rows)).tokens[:, :12].tolist()
+    continuations = generate(model, starts, Sampling(temperature=0.7, max_new_tokens=40), seed=seed)
+    return [
+        {"prompt": tokenizer.decode(start), "text": tokenizer.decode(samples[0].tokens)}
+        for start, samples in zip(starts, continuations, strict=True)
+    ]

@@ -1,0 +1,217 @@
+"""Stage `rejection`: rejection sampling (section 3.2.3).
+
+K samples a prompt from the newest model, the best by the composite score is the new target, and the
+base model is fine-tuned on the targets with demonstrations in the mix. Samples are kept with their
+scores, part by part, so that a stopped stage goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from arriero.alignment.scoring import RewardModels
+from arriero.data.dialogs import read_dialogs
+from arriero.data.prompts import read_prompts
+from arriero.data.writing import write_dialogs
+from arriero.equations.best_of import best_index, expected_max_of_n
+from arriero.inference.generate import Sampling
+from arriero.records import Dialog, Prompt, UserError
+from arriero.stages.fitting import clear_checkpoints
+from arriero.stages.sampling import ChatModel
+from arriero.stages.sft import SftConfig, fine_tune
+from arriero.stages.workspace import Workspace
+
+_PROMPTS_A_PART = 128
+
+
+class RejectionConfig(BaseModel):
+    """Section 3.2.3; the paper draws up to 100 samples and re-fits the temperature a version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples_per_prompt: int = Field(16, gt=1, description="K, samples a prompt")
+    temperatures: tuple[float, ...] = Field(
+        (0.8, 1.0, 1.2), min_length=1, description="tried on a few prompts; the best one is used"
+    )
+    fitting_prompts: int = Field(64, gt=0, description="prompts that the temperature is fitted on")
+    max_new_tokens: int = Field(512, gt=0, description="longest answer in tokens")
+    max_prompts: int = Field(0, ge=0, description="most prompts; 0 takes all")
+    sft_share: float = Field(
+        0.3, ge=0, lt=1, description="share of demonstrations in the fine-tuning mix"
+    )
+    max_rows: int = Field(256, gt=0, description="sequences sampled at once")
+    sft: SftConfig = Field(default_factory=SftConfig)
+
+
+def run(
+    config: RejectionConfig,
+    *,
+    base: Path,
+    policy: Path,
+    rewards: tuple[Path, Path],
+    prompts: Sequence[Path],
+    instructions: Sequence[Path],
+    workspace: Workspace,
+) -> None:
+    """Sample from `policy`, choose by both reward models, fine-tune `base` into `folder/model`."""
+    chat = ChatModel.load(policy, workspace.device)
+    judges = RewardModels.load(*rewards, chat.tokenizer, workspace.device)
+    usable = chat.fitting(list(read_prompts(prompts)), config.max_new_tokens)
+    order = np.random.default_rng(workspace.seed).permutation(len(usable))
+    usable = [usable[index] for index in order[: config.max_prompts or None]]
+    temperature, by_temperature = _fit_temperature(config, chat, judges, usable, workspace)
+    sampling = Sampling(temperature=temperature, max_new_tokens=config.max_new_tokens)
+    parts = [
+        _part(config, sampling, chat, judges, usable, begin, workspace)
+        for begin in range(0, len(usable), _PROMPTS_A_PART)
+    ]
+    rows = [row for part in parts for row in part]
+    scores = torch.tensor([row["scores"] for row in rows])
+    best = best_index(scores).tolist()
+    targets = [
+        Dialog(prompt.messages, f"rejection {prompt.category}").answered(row["answers"][index])
+        for prompt, row, index in zip(usable, rows, best, strict=True)
+        if row["answers"][index]
+    ]
+    write_dialogs(workspace.folder / "targets.jsonl", targets)
+    demonstrations = _some_demonstrations(config, instructions, len(targets), workspace.seed)
+    if not targets:
+        raise UserError("rejection sampling: every sampled answer is empty")
+    facts = fine_tune(config.sft, base, demonstrations + targets, workspace)
+    maxima, medians = expected_max_of_n(scores)
+    workspace.write_results(
+        {
+            "prompts": len(usable),
+            "samples_per_prompt": config.samples_per_prompt,
+            "temperature": temperature,
+            "temperatures": by_temperature,
+            "by_n": [
+                {"n": n + 1, "max": float(maxima[n]), "median": float(medians[n])}
+                for n in range(config.samples_per_prompt)
+            ],
+            "reward_mean_of_samples": float(scores.mean()),
+            "reward_mean_of_best": float(scores.max(dim=1).values.mean()),
+            "demonstrations": len(demonstrations),
+            "train_loss": facts["train_loss"],
+            "valid_loss": facts["valid_loss"],
+            "samples": _examples(usable, rows),
+        }
+    )
+    clear_checkpoints(workspace)
+
+
+def _fit_temperature(
+    config: RejectionConfig,
+    chat: ChatModel,
+    judges: RewardModels,
+    prompts: Sequence[Prompt],
+    workspace: Workspace,
+) -> tuple[float, list[dict[str, Any]]]:
+    """The temperature whose best of K scores highest on a few prompts (Figure 8)."""
+    if len(config.temperatures) == 1:
+        return config.temperatures[0], []
+    few = prompts[: config.fitting_prompts]
+    curves: list[dict[str, Any]] = []
+    for temperature in config.temperatures:
+        sampling = Sampling(temperature=temperature, max_new_tokens=config.max_new_tokens)
+        _, scores = _sampled(config, sampling, chat, judges, few, 0, workspace.seed + 1)
+        maxima, _ = expected_max_of_n(scores)
+        curves.append(
+            {
+                "temperature": temperature,
+                "max_mean": float(maxima[-1]),
+                "by_n": [float(value) for value in maxima],
+            }
+        )
+    best = max(curves, key=lambda curve: curve["max_mean"])
+    workspace.say(f"best temperature {best['temperature']} of {list(config.temperatures)}")
+    return best["temperature"], curves
+
+
+def _part(
+    config: RejectionConfig,
+    sampling: Sampling,
+    chat: ChatModel,
+    judges: RewardModels,
+    prompts: Sequence[Prompt],
+    begin: int,
+    workspace: Workspace,
+) -> list[dict[str, Any]]:
+    """Samples and scores of one part of the prompts, from disk if they are there already."""
+    path = workspace.folder / "samples" / f"part-{begin // _PROMPTS_A_PART:05d}.jsonl"
+    if not path.exists():
+        members = prompts[begin : begin + _PROMPTS_A_PART]
+        texts, scores = _sampled(config, sampling, chat, judges, members, begin, workspace.seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        lines = (
+            json.dumps({"prompt_id": prompt.id, "answers": answers, "scores": row}) + "\n"
+            for prompt, answers, row in zip(members, texts, scores.tolist(), strict=True)
+        )
+        temporary.write_text("".join(lines), encoding="utf-8")
+        os.replace(temporary, path)
+        workspace.say(
+            f"{begin + len(members)}/{len(prompts)} prompts sampled, "
+            f"mean {float(scores.mean()):.2f}, best of {config.samples_per_prompt} "
+            f"{float(scores.max(dim=1).values.mean()):.2f}"
+        )
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _sampled(
+    config: RejectionConfig,
+    sampling: Sampling,
+    chat: ChatModel,
+    judges: RewardModels,
+    prompts: Sequence[Prompt],
+    first_key: int,
+    seed: int,
+) -> tuple[list[list[str]], torch.Tensor]:
+    """Answers [P][K] and their composite scores [P, K]."""
+    answers = chat.answers(
+        prompts,
+        sampling,
+        seed=seed,
+        num_samples=config.samples_per_prompt,
+        max_rows=config.max_rows,
+        first_key=first_key,
+    )
+    tagged = torch.tensor([prompt.track == "safety" for prompt in prompts])
+    tagged = tagged.repeat_interleave(config.samples_per_prompt)
+    ids = [answer.ids for samples in answers for answer in samples]
+    scores = judges.score(ids, tagged).composite.view(len(prompts), config.samples_per_prompt)
+    return [[answer.text for answer in samples] for samples in answers], scores
+
+
+def _some_demonstrations(
+    config: RejectionConfig, instructions: Sequence[Path], num_targets: int, seed: int
+) -> list[Dialog]:
+    """So many demonstrations, drawn at random, that they make up their share of the mix."""
+    dialogs = [dialog for dialog in read_dialogs(instructions) if dialog.is_answered]
+    wanted = min(len(dialogs), round(num_targets * config.sft_share / (1 - config.sft_share)))
+    order = np.random.default_rng(seed).permutation(len(dialogs))[:wanted]
+    return [dialogs[index] for index in sorted(order)]
+
+
+def _examples(prompts: Sequence[Prompt], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    examples: list[dict[str, Any]] = []
+    for prompt, row in list(zip(prompts, rows, strict=True))[:6]:
+        best, worst = np.argmax(row["scores"]), np.argmin(row["scores"])
+        examples.append(
+            {
+                "prompt": prompt.messages[-1].content,
+                "best": row["answers"][best],
+                "best_score": row["scores"][best],
+                "worst": row["answers"][worst],
+                "worst_score": row["scores"][worst],
+            }
+        )
+    return examples

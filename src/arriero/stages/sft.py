@@ -1,0 +1,177 @@
+"""Stage `sft`: supervised fine-tuning (section 3.1); rejection sampling fine-tunes through it too.
+
+Departure: rows are filled with whole dialogs; the paper's special token between prompt and answer
+is the plain text `[/INST]` of the released layout.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from arriero.data.dialogs import read_dialogs
+from arriero.data.packing import PackedBatch, assign_rows, pack
+from arriero.data.shards import row_order
+from arriero.inference.generate import Sampling, generate
+from arriero.model.heads import LanguageModel
+from arriero.model.weights import load_language_model, save_language_model
+from arriero.records import Dialog, UserError
+from arriero.stages.fitting import Precision, autocast, clear_checkpoints, fit
+from arriero.stages.pretrain import mean_loss, packed_loss_sum
+from arriero.stages.workspace import Workspace
+from arriero.tokenizer.chat import EncodedDialog, encode_dialogs, encode_prompt
+from arriero.tokenizer.tokenizer import Tokenizer
+from arriero.training.optimizer import OptimizerConfig
+
+
+class SftConfig(BaseModel):
+    """Section 3.1: cosine from 2e-5, weight decay 0.1, batch 64, sequence 4,096, 2 epochs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(2, gt=0, description="passes over the dialogs; 2")
+    rows_per_step: int = Field(64, gt=0, description="global batch in rows; 64")
+    row_length: int = Field(4096, gt=0, description="tokens a row; 4,096")
+    micro_rows: int = Field(4, gt=0, description="rows that go through the model at once")
+    valid_share: float = Field(0.02, ge=0, lt=0.5, description="dialogs held out for the loss")
+    checkpoint_every: int = Field(200, gt=0, description="steps between checkpoints")
+    precision: Precision = Field("bfloat16", description="type of the matrix products")
+    optimizer: OptimizerConfig = Field(
+        default_factory=lambda: OptimizerConfig(peak=2e-5, warmup_steps=0)
+    )
+
+
+def run(
+    config: SftConfig,
+    *,
+    base: Path,
+    instructions: Sequence[Path],
+    workspace: Workspace,
+    max_dialogs: int | None = None,
+) -> None:
+    """Fine-tune the base model on demonstrations into `folder/model`.
+
+    The model after the first epoch is kept as `folder/early`: a second variant for preference
+    collection, which samples its two answers from two models.
+    """
+    dialogs = [dialog for dialog in read_dialogs(instructions) if dialog.is_answered]
+    if max_dialogs is not None and len(dialogs) > max_dialogs:
+        kept = np.random.default_rng(workspace.seed).permutation(len(dialogs))[:max_dialogs]
+        dialogs = [dialogs[index] for index in sorted(kept)]
+    facts = fine_tune(config, base, dialogs, workspace, keep_early=True)
+    workspace.write_results(facts)
+    clear_checkpoints(workspace)
+
+
+def fine_tune(
+    config: SftConfig,
+    base: Path,
+    dialogs: Sequence[Dialog],
+    workspace: Workspace,
+    *,
+    keep_early: bool = False,
+) -> dict[str, Any]:
+    """Train `base` on dialogs, loss on answers only; returns facts for results.json.
+
+    Raises:
+        UserError: no dialog fits into a row.
+    """
+    tokenizer = Tokenizer.load(base)
+    model = load_language_model(base).to(workspace.device)
+    fitting, encoded = _encode(dialogs, tokenizer, min(config.row_length, model.config.context))
+    # A fixed shuffle picks the held-out dialogs, so they are no tail of one source.
+    order = np.random.default_rng(workspace.seed).permutation(len(encoded))
+    num_valid = int(len(encoded) * config.valid_share)
+    valid = [encoded[index] for index in order[:num_valid]]
+    train = [encoded[index] for index in order[num_valid:]]
+    rows = assign_rows([len(item.ids) for item in train], config.row_length)
+    rows_per_step = min(config.rows_per_step, len(rows))
+    steps_an_epoch = math.ceil(len(rows) / rows_per_step)
+    num_steps = config.epochs * steps_an_epoch
+
+    def micro_batches(step: int) -> list[PackedBatch]:
+        chosen = row_order(len(rows), rows_per_step, step, workspace.seed)
+        size = config.micro_rows
+        return [
+            _pack([train[i] for row in chosen[at : at + size] for i in rows[row]], config.row_length)
+            for at in range(0, len(chosen), size)
+        ]
+
+    def loss_sum(batch: PackedBatch) -> Tensor:
+        with autocast(config.precision, workspace.device):
+            return packed_loss_sum(model, batch, workspace.device)
+
+    valid_batches = [
+        _pack(valid[at : at + 64], config.row_length) for at in range(0, len(valid), 64)
+    ]
+    loss = valid_loss = float("nan")
+    for report, meter in fit(
+        model,
+        config.optimizer,
+        workspace,
+        num_steps=num_steps,
+        checkpoint_every=config.checkpoint_every,
+        micro_batches=micro_batches,
+        loss_sum=loss_sum,
+        num_items=lambda batch: batch.num_targets,
+        unit="tokens",
+    ):
+        loss = report.loss
+        done = report.step + 1
+        if done % steps_an_epoch == 0 or done == num_steps:
+            valid_loss = mean_loss(model, valid_batches, workspace.device)
+            meter.record(report, valid_loss=valid_loss)
+        else:
+            meter.record(report)
+        if keep_early and done == steps_an_epoch:
+            save_chat_model(model, tokenizer, workspace.folder / "early")
+    save_chat_model(model, tokenizer, workspace.model)
+    return {
+        "dialogs": len(train),
+        "dropped_too_long": len(dialogs) - len(encoded),
+        "answer_tokens": sum(sum(item.loss_mask) for item in train),
+        "rows": len(rows),
+        "train_loss": loss,
+        "valid_loss": valid_loss,
+        "samples": _samples(model, tokenizer, fitting[:200:50], workspace.seed),
+    }
+
+
+def save_chat_model(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write a chat model's folder, tokenizer and chat template included."""
+    save_language_model(model, folder)
+    tokenizer.save(folder)
+
+
+def _encode(
+    dialogs: Sequence[Dialog], tokenizer: Tokenizer, longest: int
+) -> tuple[list[Dialog], list[EncodedDialog]]:
+    """Dialogs that fit into a row, and their tokens; what is too long is left out, never cut."""
+    pairs = zip(dialogs, encode_dialogs(tokenizer, dialogs), strict=True)
+    kept = [(dialog, item) for dialog, item in pairs if len(item.ids) <= longest]
+    if not kept:
+        raise UserError(f"none of {len(dialogs)} dialogs fits into {longest} tokens")
+    return [dialog for dialog, _ in kept], [item for _, item in kept]
+
+
+def _pack(items: Sequence[EncodedDialog], row_length: int) -> PackedBatch:
+    return pack(
+        [item.ids for item in items], [item.loss_mask for item in items], row_length=row_length
+    )
+
+
+def _samples(
+    model: LanguageModel, tokenizer: Tokenizer, dialogs: Sequence[Dialog], seed: int
+) -> list[dict[str, str]]:
+    prompts = [encode_prompt(tokenizer, dialog.prompt) for dialog in dialogs]
+    answers = generate(model, prompts, Sampling(temperature=0.7, max_new_tokens=64), seed=seed)
+    return [
+        {"prompt": dialog.prompt[-1].content, "answer": tokenizer.decode(samples[0].tokens).strip()}
+        for dialog, samples in zip(dialogs, answers, strict=True)
+    ]

@@ -1,0 +1,59 @@
+"""Stage `tokenizer`: SentencePiece BPE over the corpus and the instructions (section 2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from arriero.data.dialogs import read_dialogs
+from arriero.data.documents import read_documents
+from arriero.stages.workspace import Workspace
+from arriero.tokenizer.template import render_turns
+from arriero.tokenizer.train import train_tokenizer
+
+
+class TokenizerConfig(BaseModel):
+    """How much text the tokenizer learns from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_megabytes: float = Field(
+        1000.0, gt=0, description="text that merges are counted on, in MB; the paper gives none"
+    )
+
+
+def run(
+    config: TokenizerConfig,
+    *,
+    vocab_size: int,
+    corpus: Sequence[Path],
+    instructions: Sequence[Path],
+    workspace: Workspace,
+) -> None:
+    """Train `folder/model/tokenizer.model`.
+
+    The instructions take part in the chat layout, so that its tags ([INST] and so on), which are
+    plain text in Llama 2, cost few tokens.
+    """
+    texts = _limited(_texts(corpus, instructions), int(config.max_megabytes * 1e6))
+    facts = train_tokenizer(texts, workspace.model, vocab_size, seed=workspace.seed)
+    workspace.say(f"{facts.vocab_size} tokens, {facts.bytes_per_token:.2f} bytes a token")
+    workspace.write_results(asdict(facts))
+
+
+def _texts(corpus: Sequence[Path], instructions: Sequence[Path]) -> Iterator[str]:
+    for dialog in read_dialogs(instructions):
+        yield from render_turns(dialog.messages)
+    yield from read_documents(corpus)
+
+
+def _limited(texts: Iterator[str], max_bytes: int) -> Iterator[str]:
+    total = 0
+    for text in texts:
+        total += len(text.encode())
+        if total > max_bytes:
+            return
+        yield text

@@ -1,0 +1,55 @@
+"""Where a stage works: its folder, its seed, its device, and the one way it speaks."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A stage's place in a run.
+
+    Attributes:
+        folder: the stage's own folder; nothing is written outside it.
+        seed: all randomness of the stage follows from it.
+        device: where its models live.
+        say: prints one line of progress.
+    """
+
+    folder: Path
+    seed: int
+    device: torch.device
+    say: Callable[[str], None]
+
+    @property
+    def model(self) -> Path:
+        """The stage's result as a Hugging Face folder."""
+        return self.folder / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints of a stage under way."""
+        return self.folder / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a step."""
+        return self.folder / "metrics.jsonl"
+
+    def write_results(self, results: dict[str, Any]) -> None:
+        """Write results.json, whole or not at all."""
+        write_json(self.folder / "results.json", results)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON by way of a temporary file, so that a reader never sees half of it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,27 @@
+"""Text to ids and back: SentencePiece training and use, and the one chat template."""
+
+from arriero.tokenizer.chat import (
+    CHAT_TEMPLATE,
+    EncodedDialog,
+    encode_answer,
+    encode_dialog,
+    encode_dialogs,
+    encode_prompt,
+    neutralize,
+)
+from arriero.tokenizer.tokenizer import Tokenizer
+from arriero.tokenizer.train import TokenizerExample, TokenizerFacts, train_tokenizer
+
+__all__ = [
+    "CHAT_TEMPLATE",
+    "EncodedDialog",
+    "Tokenizer",
+    "TokenizerExample",
+    "TokenizerFacts",
+    "encode_answer",
+    "encode_dialog",
+    "encode_dialogs",
+    "encode_prompt",
+    "neutralize",
+    "train_tokenizer",
+]

@@ -1,0 +1,68 @@
+"""The embedded world: a small valley, generated from a seed, with a truth to check answers by.
+
+The paper trains on public text and human annotators; this stands in for both, so that every stage
+can be run and checked in minutes. Nothing above this floor may depend on it being the input.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import cached_property
+
+from arriero.records import Annotator, Dialog, Oracle, Prompt
+from arriero.world.annotators import make_annotators
+from arriero.world.demonstrations import demonstrations, few_shot, graded_answers
+from arriero.world.documents import Document, write_documents
+from arriero.world.oracle import WorldOracle
+from arriero.world.prompts import make_prompts
+from arriero.world.tasks import Task, Tasks
+from arriero.world.valley import Valley
+
+__all__ = ["Document", "World"]
+
+
+class World:
+    """Documents, demonstrations, prompts and judges; everything follows from the seed."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.valley = Valley(seed)
+        self.tasks = Tasks(self.valley)
+
+    def documents(self, num: int) -> Iterator[Document]:
+        """The first `num` documents of the corpus."""
+        return write_documents(self.valley, num)
+
+    def demonstrations(self, num: int) -> list[Dialog]:
+        """`num` dialogs of mixed quality for supervised fine-tuning."""
+        return demonstrations(self.tasks, num)
+
+    def prompts(self, split: str, kind: str, num: int) -> list[Prompt]:
+        """`num` tagged prompts.
+
+        `split`: preferences, rejection, ppo (the training combinations), held_out, test.
+        `kind`: ordinary, adversarial, borderline. Raises UserError for any other.
+        """
+        return make_prompts(self.tasks, split, kind, num)
+
+    def few_shot(self, num: int) -> list[Dialog]:
+        """`num` clean dialogs to prompt a base model with."""
+        return few_shot(self.tasks, num)
+
+    def answers(self, prompt: Prompt) -> dict[str, str]:
+        """One answer of every grade to a prompt, by the oracle's labels (and `partial`)."""
+        rng = random.Random(f"answers/{self.seed}/{prompt.id}")
+        return graded_answers(self.tasks, Task.from_id(prompt.id), rng)
+
+    @cached_property
+    def _oracle(self) -> Oracle:
+        return WorldOracle(self.tasks)
+
+    def oracle(self) -> Oracle:
+        """The judge that knows the truth of every prompt of this seed."""
+        return self._oracle
+
+    def annotators(self) -> tuple[Annotator, ...]:
+        """Simulated annotators, who see the oracle through noise and bias."""
+        return make_annotators(self.oracle(), self.seed)
