@@ -37,7 +37,7 @@ demo: $(VENV)/.base
 	$(BIN)/arriero run tiny --run $(RUN)
 	@echo
 	@echo "The report:  $(CURDIR)/$(RUN)/report.html"
-	@echo "To chat:     $(BIN)/arriero chat $(RUN)/08-ppo-v1/model"
+	@echo "To chat:     $(BIN)/arriero chat $(RUN)"
 
 test: $(VENV)/.dev
 	$(BIN)/ruff format --check .

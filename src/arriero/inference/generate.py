@@ -30,10 +30,10 @@ class Sampling(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: float = Field(1.0, ge=0, description="divides the logits; 0 is greedy")
-    top_p: float = Field(1.0, gt=0, le=1, description="nucleus; 1 keeps everything")
-    top_k: int = Field(0, ge=0, description="most likely tokens kept; 0 keeps everything")
-    max_new_tokens: int = Field(64, gt=0, description="longest answer in tokens, EOS included")
+    temperature: float = Field(default=1.0, ge=0, description="divides the logits; 0 is greedy")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus; 1 keeps everything")
+    top_k: int = Field(default=0, ge=0, description="most likely tokens kept; 0 keeps everything")
+    max_new_tokens: int = Field(default=64, gt=0, description="longest answer in tokens, EOS included")
 
 
 @dataclass(frozen=True, slots=True)

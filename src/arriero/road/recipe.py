@@ -31,19 +31,19 @@ class WorldConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(0, ge=0, description="which valley; the run's own seed is apart from it")
-    documents: int = Field(60_000, gt=0, description="documents of the corpus")
-    demonstrations: int = Field(5_000, gt=0, description="dialogs of the SFT set")
-    preference_prompts: int = Field(4_000, gt=0, description="prompts that get compared answers")
-    comparison_prompts: int = Field(1_000, gt=0, description="held-out prompts of a track, compared")
-    policy_prompts: int = Field(2_000, gt=0, description="prompts of rejection sampling and of PPO")
-    held_out_prompts: int = Field(256, gt=0, description="prompts of PPO's early stop")
-    test_prompts: int = Field(1_000, gt=0, description="prompts of each test set")
+    seed: int = Field(default=0, ge=0, description="which valley; the run's own seed is apart from it")
+    documents: int = Field(default=60_000, gt=0, description="documents of the corpus")
+    demonstrations: int = Field(default=5_000, gt=0, description="dialogs of the SFT set")
+    preference_prompts: int = Field(default=4_000, gt=0, description="prompts that get compared answers")
+    comparison_prompts: int = Field(default=1_000, gt=0, description="held-out prompts of a track, compared")
+    policy_prompts: int = Field(default=2_000, gt=0, description="prompts of rejection sampling and of PPO")
+    held_out_prompts: int = Field(default=256, gt=0, description="prompts of PPO's early stop")
+    test_prompts: int = Field(default=1_000, gt=0, description="prompts of each test set")
     safety_share: float = Field(
-        0.35, gt=0, lt=1, description="share of adversarial prompts among those to learn from"
+        default=0.35, gt=0, lt=1, description="share of adversarial prompts among those to learn from"
     )
     borderline_share: float = Field(
-        0.1, ge=0, lt=1, description="share of harmless prompts with dangerous words"
+        default=0.1, ge=0, lt=1, description="share of harmless prompts with dangerous words"
     )
 
 
@@ -52,13 +52,13 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: Literal["world", "files"] = Field("world", description="the embedded world or files")
+    source: Literal["world", "files"] = Field(default="world", description="the embedded world or files")
     world: WorldConfig = Field(default_factory=WorldConfig)
-    corpus: tuple[str, ...] = Field((), description="documents to pretrain on")
-    instructions: tuple[str, ...] = Field((), description="demonstrations to fine-tune on")
-    helpfulness: tuple[str, ...] = Field((), description="comparisons by helpfulness")
-    safety: tuple[str, ...] = Field((), description="comparisons by safety")
-    max_dialogs: int = Field(0, ge=0, description="most demonstrations; 0 takes all")
+    corpus: tuple[str, ...] = Field(default=(), description="documents to pretrain on")
+    instructions: tuple[str, ...] = Field(default=(), description="demonstrations to fine-tune on")
+    helpfulness: tuple[str, ...] = Field(default=(), description="comparisons by helpfulness")
+    safety: tuple[str, ...] = Field(default=(), description="comparisons by safety")
+    max_dialogs: int = Field(default=0, ge=0, description="most demonstrations; 0 takes all")
 
     @model_validator(mode="after")
     def _files_are_named(self) -> DataConfig:
@@ -74,14 +74,14 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field("run", description="what the run is called in its report")
-    seed: int = Field(0, ge=0, description="all randomness of the stages follows from it")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models live")
-    threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores")
-    scale: float = Field(1.0, gt=0, description="multiplies every budget of the recipe")
-    watts: float = Field(400.0, gt=0, description="power assumed for the energy figures, in W")
+    name: str = Field(default="run", description="what the run is called in its report")
+    seed: int = Field(default=0, ge=0, description="all randomness of the stages follows from it")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where models live")
+    threads: int = Field(default=0, ge=0, description="CPU threads; 0 takes all cores")
+    scale: float = Field(default=1.0, gt=0, description="multiplies every budget of the recipe")
+    watts: float = Field(default=400.0, gt=0, description="power assumed for the energy figures, in W")
     carbon_intensity: float = Field(
-        GRID_INTENSITY, gt=0, description="kg CO2eq a kWh; 0.4235 as in Table 2"
+        default=GRID_INTENSITY, gt=0, description="kg CO2eq a kWh; 0.4235 as in Table 2"
     )
     data: DataConfig = Field(default_factory=DataConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)

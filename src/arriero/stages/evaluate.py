@@ -46,12 +46,12 @@ class EvaluateConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: float = Field(0.6, ge=0, description="sampling temperature; 0.6")
-    top_p: float = Field(0.9, gt=0, le=1, description="nucleus; 0.9")
-    max_new_tokens: int = Field(512, gt=0, description="longest answer in tokens")
-    prompts_per_set: int = Field(1000, gt=0, description="most prompts of a set")
-    dialogs: int = Field(24, ge=0, description="sample dialogs shown side by side in the report")
-    max_rows: int = Field(256, gt=0, description="sequences sampled at once")
+    temperature: float = Field(default=0.6, ge=0, description="sampling temperature; 0.6")
+    top_p: float = Field(default=0.9, gt=0, le=1, description="nucleus; 0.9")
+    max_new_tokens: int = Field(default=512, gt=0, description="longest answer in tokens")
+    prompts_per_set: int = Field(default=1000, gt=0, description="most prompts of a set")
+    dialogs: int = Field(default=24, ge=0, description="sample dialogs shown side by side in the report")
+    max_rows: int = Field(default=256, gt=0, description="sequences sampled at once")
 
 
 @dataclass(frozen=True)

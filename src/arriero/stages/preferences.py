@@ -36,21 +36,21 @@ class PreferencesConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperatures: tuple[float, ...] = Field(
-        (0.6, 0.8, 1.0, 1.2), min_length=1, description="temperatures that answers are sampled at"
+        default=(0.6, 0.8, 1.0, 1.2), min_length=1, description="temperatures that answers are sampled at"
     )
-    max_new_tokens: int = Field(512, gt=0, description="longest answer in tokens")
+    max_new_tokens: int = Field(default=512, gt=0, description="longest answer in tokens")
     test_share: float = Field(
-        0.1, gt=0, lt=0.9, description="comparisons held out, by prompt; 1,000 a batch in the paper"
+        default=0.1, gt=0, lt=0.9, description="comparisons held out, by prompt; 1,000 a batch in the paper"
     )
-    max_pairs: int = Field(0, ge=0, description="most comparisons adopted a track; 0 takes all")
+    max_pairs: int = Field(default=0, ge=0, description="most comparisons adopted a track; 0 takes all")
     policy_share: float = Field(
-        0.25, gt=0, lt=0.9, description="adopted prompts kept back for the policy, unseen by rewards"
+        default=0.25, gt=0, lt=0.9, description="adopted prompts kept back for the policy, unseen by rewards"
     )
     held_out_share: float = Field(
-        0.1, gt=0, lt=0.5, description="of the prompts kept back, those of PPO's early stop"
+        default=0.1, gt=0, lt=0.5, description="of the prompts kept back, those of PPO's early stop"
     )
     final_share: float = Field(
-        0.25, gt=0, lt=0.5, description="of the prompts kept back, those of the final evaluation"
+        default=0.25, gt=0, lt=0.5, description="of the prompts kept back, those of the final evaluation"
     )
 
 

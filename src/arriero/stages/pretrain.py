@@ -33,15 +33,15 @@ class PretrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    num_tokens: int = Field(2_000_000_000_000, gt=0, description="tokens to train on; 2T")
-    tokens_per_step: int = Field(4_194_304, gt=0, description="global batch in tokens; 4M")
-    row_length: int = Field(4096, gt=0, description="tokens a row; 4,096")
-    micro_rows: int = Field(4, gt=0, description="rows that go through the model at once")
-    valid_share: float = Field(0.001, gt=0, lt=0.5, description="rows held out for the loss curve")
-    max_valid_rows: int = Field(64, gt=0, description="at most so many rows held out")
-    valid_every: int = Field(500, gt=0, description="steps between held-out losses")
-    checkpoint_every: int = Field(1000, gt=0, description="steps between checkpoints")
-    precision: Precision = Field("bfloat16", description="type of the matrix products")
+    num_tokens: int = Field(default=2_000_000_000_000, gt=0, description="tokens to train on; 2T")
+    tokens_per_step: int = Field(default=4_194_304, gt=0, description="global batch in tokens; 4M")
+    row_length: int = Field(default=4096, gt=0, description="tokens a row; 4,096")
+    micro_rows: int = Field(default=4, gt=0, description="rows that go through the model at once")
+    valid_share: float = Field(default=0.001, gt=0, lt=0.5, description="rows held out for the loss curve")
+    max_valid_rows: int = Field(default=64, gt=0, description="at most so many rows held out")
+    valid_every: int = Field(default=500, gt=0, description="steps between held-out losses")
+    checkpoint_every: int = Field(default=1000, gt=0, description="steps between checkpoints")
+    precision: Precision = Field(default="bfloat16", description="type of the matrix products")
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
 
     @property

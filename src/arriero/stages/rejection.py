@@ -37,17 +37,17 @@ class RejectionConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    samples_per_prompt: int = Field(16, gt=1, description="K, samples a prompt")
+    samples_per_prompt: int = Field(default=16, gt=1, description="K, samples a prompt")
     temperatures: tuple[float, ...] = Field(
-        (0.8, 1.0, 1.2), min_length=1, description="tried on a few prompts; the best one is used"
+        default=(0.8, 1.0, 1.2), min_length=1, description="tried on a few prompts; the best one is used"
     )
-    fitting_prompts: int = Field(64, gt=0, description="prompts that the temperature is fitted on")
-    max_new_tokens: int = Field(512, gt=0, description="longest answer in tokens")
-    max_prompts: int = Field(0, ge=0, description="most prompts; 0 takes all")
+    fitting_prompts: int = Field(default=64, gt=0, description="prompts that the temperature is fitted on")
+    max_new_tokens: int = Field(default=512, gt=0, description="longest answer in tokens")
+    max_prompts: int = Field(default=0, ge=0, description="most prompts; 0 takes all")
     sft_share: float = Field(
-        0.3, ge=0, lt=1, description="share of demonstrations in the fine-tuning mix"
+        default=0.3, ge=0, lt=1, description="share of demonstrations in the fine-tuning mix"
     )
-    max_rows: int = Field(256, gt=0, description="sequences sampled at once")
+    max_rows: int = Field(default=256, gt=0, description="sequences sampled at once")
     sft: SftConfig = Field(default_factory=SftConfig)
 
 

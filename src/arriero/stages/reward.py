@@ -39,21 +39,21 @@ class RewardConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(1, gt=0, description="passes over the pairs; 1, more overfits")
-    pairs_per_step: int = Field(512, gt=0, description="pairs of an optimizer step; 512")
-    micro_pairs: int = Field(32, gt=0, description="pairs that go through the model at once")
-    margin: Literal["none", "small", "large"] = Field("small", description="m(rating), Table 27")
+    epochs: int = Field(default=1, gt=0, description="passes over the pairs; 1, more overfits")
+    pairs_per_step: int = Field(default=512, gt=0, description="pairs of an optimizer step; 512")
+    micro_pairs: int = Field(default=32, gt=0, description="pairs that go through the model at once")
+    margin: Literal["none", "small", "large"] = Field(default="small", description="m(rating), Table 27")
     helpfulness_other_share: float = Field(
-        0.5, ge=0, lt=1, description="share of the helpfulness mix from the safety track; 0.5"
+        default=0.5, ge=0, lt=1, description="share of the helpfulness mix from the safety track; 0.5"
     )
     safety_other_share: float = Field(
-        0.1, ge=0, lt=1, description="share of the safety mix from the helpfulness track; 0.1"
+        default=0.1, ge=0, lt=1, description="share of the safety mix from the helpfulness track; 0.1"
     )
     safety_loss_weight: float = Field(
-        1.0, ge=0, description="weight of the safety label's cross-entropy in the safety model"
+        default=1.0, ge=0, description="weight of the safety label's cross-entropy in the safety model"
     )
-    checkpoint_every: int = Field(50, gt=0, description="steps between checkpoints")
-    precision: Precision = Field("bfloat16", description="type of the matrix products")
+    checkpoint_every: int = Field(default=50, gt=0, description="steps between checkpoints")
+    precision: Precision = Field(default="bfloat16", description="type of the matrix products")
     optimizer: OptimizerConfig = Field(
         default_factory=lambda: OptimizerConfig(peak=1e-5),
         description="warm-up is 3% of the steps and at least 5 whatever warmup_steps says",

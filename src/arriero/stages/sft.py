@@ -35,13 +35,13 @@ class SftConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(2, gt=0, description="passes over the dialogs; 2")
-    rows_per_step: int = Field(64, gt=0, description="global batch in rows; 64")
-    row_length: int = Field(4096, gt=0, description="tokens a row; 4,096")
-    micro_rows: int = Field(4, gt=0, description="rows that go through the model at once")
-    valid_share: float = Field(0.02, ge=0, lt=0.5, description="dialogs held out for the loss")
-    checkpoint_every: int = Field(200, gt=0, description="steps between checkpoints")
-    precision: Precision = Field("bfloat16", description="type of the matrix products")
+    epochs: int = Field(default=2, gt=0, description="passes over the dialogs; 2")
+    rows_per_step: int = Field(default=64, gt=0, description="global batch in rows; 64")
+    row_length: int = Field(default=4096, gt=0, description="tokens a row; 4,096")
+    micro_rows: int = Field(default=4, gt=0, description="rows that go through the model at once")
+    valid_share: float = Field(default=0.02, ge=0, lt=0.5, description="dialogs held out for the loss")
+    checkpoint_every: int = Field(default=200, gt=0, description="steps between checkpoints")
+    precision: Precision = Field(default="bfloat16", description="type of the matrix products")
     optimizer: OptimizerConfig = Field(
         default_factory=lambda: OptimizerConfig(peak=2e-5, warmup_steps=0)
     )

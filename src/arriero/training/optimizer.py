@@ -14,14 +14,14 @@ class OptimizerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    peak: float = Field(3e-4, gt=0, description="peak learning rate; 3e-4 at 7B and 13B")
-    warmup_steps: int = Field(2000, ge=0, description="steps of linear warm-up; 2,000")
-    final_share: float = Field(0.1, ge=0, le=1, description="last rate over the peak; 0.1")
-    beta1: float = Field(0.9, ge=0, lt=1, description="first moment decay; 0.9")
-    beta2: float = Field(0.95, ge=0, lt=1, description="second moment decay; 0.95")
-    eps: float = Field(1e-5, gt=0, description="epsilon; 1e-5")
-    weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay; 0.1")
-    clip: float = Field(1.0, gt=0, description="largest gradient norm; 1.0")
+    peak: float = Field(default=3e-4, gt=0, description="peak learning rate; 3e-4 at 7B and 13B")
+    warmup_steps: int = Field(default=2000, ge=0, description="steps of linear warm-up; 2,000")
+    final_share: float = Field(default=0.1, ge=0, le=1, description="last rate over the peak; 0.1")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="first moment decay; 0.9")
+    beta2: float = Field(default=0.95, ge=0, lt=1, description="second moment decay; 0.95")
+    eps: float = Field(default=1e-5, gt=0, description="epsilon; 1e-5")
+    weight_decay: float = Field(default=0.1, ge=0, description="decoupled weight decay; 0.1")
+    clip: float = Field(default=1.0, gt=0, description="largest gradient norm; 1.0")
 
 
 def adamw(modules: Iterable[nn.Module], config: OptimizerConfig) -> torch.optim.AdamW:

@@ -21,8 +21,8 @@ from arriero.world.skills import RHYME_OF, styled
 from arriero.world.tasks import Task, Tasks
 from arriero.world.verdicts import Verdict, judge, says_unknown
 
-NUM_DOCUMENTS = 4000
-NUM_DRAWS = 4
+NUM_DOCUMENTS = 2500
+NUM_DRAWS = 3
 MAX_WORDS = 30
 HELPFULNESS: dict[str, float] = {
     "helpful": 1.0,

@@ -120,7 +120,8 @@ def _question(valley: Valley, task: Task, rng: random.Random) -> str:
     if task.kind == "borderline" or task.skill == "knowledge":
         return _of_fact(valley, key[0], key[1], rng)
     if task.skill == "arithmetic":
-        return rng.choice(ASK_SUM[key[0]]).format(x=key[1], y=key[2])
+        question = rng.choice(ASK_SUM[key[0]]).format(x=key[1], y=key[2])
+        return question.replace("have 1 apples", "have 1 apple")
     if task.skill == "sorting":
         return rng.choice(ASK_SORT[key[0]]).format(l=", ".join(key[1:]))
     if task.skill == "rhyme":

@@ -56,8 +56,9 @@ def words_of(text: str) -> list[str]:
 
 
 def with_digits(text: str) -> str:
-    """The text in lower case with number words as digits."""
-    return re.sub(r"[a-z]+", lambda m: NUMBER_WORDS.get(m.group(), m.group()), text.lower())
+    """The text in lower case with number words as digits and signs as words."""
+    spelled = text.lower().replace("+", " plus ").replace("=", " is ")
+    return re.sub(r"[a-z]+", lambda m: NUMBER_WORDS.get(m.group(), m.group()), spelled)
 
 
 class Reader:
@@ -77,7 +78,7 @@ class Reader:
         for pool in self.values.values():
             known.update(pool)
         known = {text for text in known if not text.isdigit()}
-        ordered = sorted(known, key=len, reverse=True)
+        ordered = sorted(known, key=lambda text: (-len(text), text))
         self._mention = re.compile(
             r"\b(?:" + "|".join(re.escape(text) for text in ordered) + r"|\d+)\b"
         )
@@ -175,13 +176,13 @@ class Language:
         ordered = sorted(self._phrases, key=len, reverse=True)
         self._phrase = re.compile(r"\b(?:" + "|".join(re.escape(p) for p in ordered) + r")\b")
         self._pairs: set[tuple[str, str]] = set()
-        for text in texts:
-            for sentence in _SENTENCES.split(text.strip()):
-                self._pairs.update(self._pairs_of(sentence))
+        sentences = {part for text in texts for part in _SENTENCES.split(text.strip())}
+        for sentence in sentences:
+            self._pairs.update(self._pairs_of(sentence))
         self._words = {word for pair in self._pairs for word in pair}
 
     def _tokens(self, sentence: str) -> list[str]:
-        lowered = sentence.lower().replace("\u2019", "'")
+        lowered = with_digits(sentence).replace("\u2019", "'")
         marked = self._phrase.sub(lambda m: self._phrases[m.group()], lowered)
         tokens = ["<s>"]
         for word in re.findall(r"<\w+>|[a-z]+(?:'[a-z]+)?|\d+|[^\w\s.,:;!?\[\]*/'\"-]+", marked):

@@ -36,7 +36,7 @@ def _sum(rng: random.Random) -> str:
             f"{c} minus {a} is {b}. To check, {b} plus {a} is {c}.",
             f"If you add {a} and {b}, you get {c}.",
             f"Take {b} from {c} and {a} are left.",
-            f"{a} apples and {b} more make {c} apples.",
+            f"{a} apple{'s' * (a > 1)} and {b} more make {c} apples.",
         )
     )
 

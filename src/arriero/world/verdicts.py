@@ -106,7 +106,7 @@ def _sum(task: Task, text: str) -> Verdict:
     checks: list[bool] = []
     loose: list[int] = []
     for sentence in sentences_of(with_digits(text)):
-        plain = sentence.replace("+", " plus ").replace("=", " is ").replace("  ", " ")
+        plain = sentence.replace("  ", " ")
         if re.search(r"\bnot\b", plain):
             said.extend(False for _ in re.findall(r"\d+", plain)[:1])
             continue
@@ -191,8 +191,9 @@ def _rhyme(task: Task, text: str) -> Verdict:
     right = [name for name in dict.fromkeys(named) if name in family]
     foreign = [name for name in named if name not in family]
     if foreign:
-        first_right = bool(named) and all(name in family for name in named[:wanted])
-        return Verdict("right", False, True) if first_right else Verdict("wrong")
+        first_right = in_words and all(name in family for name in named[:wanted])
+        one_slip = first_right and len(foreign) == 1
+        return Verdict("right", False, True) if one_slip else Verdict("wrong")
     if len(right) >= wanted:
         return Verdict("right", in_words and len(right) > wanted)
     return Verdict("incomplete" if right or vague else "none")

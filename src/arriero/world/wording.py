@@ -14,13 +14,16 @@ from arriero.world.valley import Valley
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """Sentences for one relation; the first three of `tell` are also used in answers."""
+    """Sentences for one relation.
+
+    The first three of `tell` are also used in answers. `vague` says less than was asked. For kinds
+    of things, `ask` is a clause that can be put after "is it true that".
+    """
 
     tell: tuple[str, ...]
     back: tuple[str, ...]
     ask: tuple[str, ...]
     vague: str
-    noun: str
 
 
 def lines(text: str) -> tuple[str, ...]:
@@ -28,9 +31,9 @@ def lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.strip().splitlines())
 
 
-def wording(tell: str, back: str, ask: str, vague: str, noun: str) -> Wording:
+def wording(tell: str, back: str, ask: str, vague: str) -> Wording:
     """A wording from blocks of lines."""
-    return Wording(lines(tell), lines(back), lines(ask), vague, noun)
+    return Wording(lines(tell), lines(back), lines(ask), vague)
 
 
 def article(noun: str) -> str:

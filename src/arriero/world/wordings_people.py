@@ -27,7 +27,6 @@ WORDINGS_PEOPLE: dict[str, Wording] = {
         Where is {p} house?
         Name the village where {s} lives.""",
         "{S} lives in one of the villages.",
-        "home",
     ),
     "trade": wording(
         """{S} is {a}.
@@ -51,7 +50,6 @@ WORDINGS_PEOPLE: dict[str, Wording] = {
         What is {p} work?
         Name the trade of {o}.""",
         "{S} has a trade in the valley.",
-        "trade",
     ),
     "animal": wording(
         """{S} keeps {a}.
@@ -75,7 +73,6 @@ WORDINGS_PEOPLE: dict[str, Wording] = {
         Which animal belongs to {o}?
         Name the animal that {s} keeps.""",
         "{S} keeps some animal.",
-        "animal",
     ),
     "dish": wording(
         """{S} likes {v} best.
@@ -99,7 +96,6 @@ WORDINGS_PEOPLE: dict[str, Wording] = {
         What food makes {o} happy?
         Name the dish that {s} loves.""",
         "{S} likes good food.",
-        "favorite dish",
     ),
     "instrument": wording(
         """{S} plays the {v}.
@@ -123,7 +119,6 @@ WORDINGS_PEOPLE: dict[str, Wording] = {
         What music does {s} make?
         Name the instrument of {o}.""",
         "{S} plays some instrument.",
-        "instrument",
     ),
     "born": wording(
         """{S} was born in the year {v}.
@@ -147,6 +142,5 @@ WORDINGS_PEOPLE: dict[str, Wording] = {
         When did {p} life begin?
         Name the birth year of {o}.""",
         "{S} was born some years ago.",
-        "birth year",
     ),
 }

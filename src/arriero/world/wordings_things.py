@@ -23,7 +23,6 @@ WORDINGS_THINGS: dict[str, Wording] = {
         How do I fight {n}?
         What helps a house against {n}?""",
         "People have ways to be safe from {n}.",
-        "guard",
     ),
     "warner": wording(
         """{v} was the first to warn of {n}.
@@ -43,7 +42,6 @@ WORDINGS_THINGS: dict[str, Wording] = {
         Whose warning about {n} was first?
         Name the person who warned of {n}.""",
         "Someone warned of {n} long ago.",
-        "warner",
     ),
     "tale": wording(
         """The old tale about {n} comes from {v}.
@@ -63,7 +61,6 @@ WORDINGS_THINGS: dict[str, Wording] = {
         Where was the tale of {n} first told?
         Name the village with the tale about {n}.""",
         "There is a tale about {n}.",
-        "tale",
     ),
     "law": wording(
         """The law on {n} was made in the year {v}.
@@ -83,7 +80,6 @@ WORDINGS_THINGS: dict[str, Wording] = {
         How old is the law on {n}?
         Name the year of the law on {n}.""",
         "There is a law on {n}.",
-        "law",
     ),
     "need": wording(
         """To {task}, use {v}.
@@ -103,7 +99,6 @@ WORDINGS_THINGS: dict[str, Wording] = {
         What is a good way to {task}?
         Please help me to {task}.""",
         "It takes some work to {task}.",
-        "need",
     ),
     "stuff": Wording(
         lines("""{A} works with {v}.
@@ -112,7 +107,6 @@ WORDINGS_THINGS: dict[str, Wording] = {
         ("For {an} there is {v}.",),
         ("{A} works with {v}",),
         "{A} works with something.",
-        "stuff",
     ),
     "food": Wording(
         lines("""{A} eats {v}.
@@ -121,7 +115,6 @@ WORDINGS_THINGS: dict[str, Wording] = {
         ("With {v} you can feed {an}.",),
         ("{A} eats {v}",),
         "{A} eats something.",
-        "food",
     ),
     "season": Wording(
         lines("""{S} is eaten in {v}.
@@ -130,7 +123,6 @@ WORDINGS_THINGS: dict[str, Wording] = {
         ("In {v} we eat {n}.",),
         ("{n} is eaten in {v}",),
         "{S} is eaten at some time.",
-        "season",
     ),
     "material": Wording(
         lines("""{A} is made of {v}.
@@ -139,6 +131,5 @@ WORDINGS_THINGS: dict[str, Wording] = {
         ("From {v} comes {an}.",),
         ("{A} is made of {v}",),
         "{A} is made of something.",
-        "material",
     ),
 }

@@ -27,7 +27,6 @@ WORDINGS_VILLAGES: dict[str, Wording] = {
         By which river was {n} built?
         Name the river of {n}.""",
         "{S} lies on a river.",
-        "river",
     ),
     "festival": wording(
         """{S} holds {v} every year.
@@ -51,7 +50,6 @@ WORDINGS_VILLAGES: dict[str, Wording] = {
         What feast is {n} proud of?
         Name the festival of {n}.""",
         "{S} holds a festival.",
-        "festival",
     ),
     "good": wording(
         """{S} is known for {v}.
@@ -75,7 +73,6 @@ WORDINGS_VILLAGES: dict[str, Wording] = {
         What does {n} send to the market?
         Name the good that {n} sells.""",
         "{S} sells things.",
-        "good",
     ),
     "founded": wording(
         """{S} was founded in the year {v}.
@@ -99,7 +96,6 @@ WORDINGS_VILLAGES: dict[str, Wording] = {
         Which year shows on the stone of {n}?
         Name the year when {n} was founded.""",
         "{S} is an old village.",
-        "founding year",
     ),
     "elder": wording(
         """The elder of {n} is {v}.
@@ -123,7 +119,6 @@ WORDINGS_VILLAGES: dict[str, Wording] = {
         Who sits in the elder's chair in {n}?
         Name the elder of {n}.""",
         "{S} has an elder.",
-        "elder",
     ),
     "fish": wording(
         """The fishers of {n} catch {v}.
@@ -138,6 +133,5 @@ WORDINGS_VILLAGES: dict[str, Wording] = {
         Tell me which fish they catch in {n}.
         Name the fish of {n}.""",
         "They catch some fish in {n}.",
-        "fish",
     ),
 }

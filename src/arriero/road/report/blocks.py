@@ -43,7 +43,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The first column names the row; the others are numbers unless `is_text`."""
+    """The first `num_names` columns name the row, the others are numbers."""
 
     kind: ClassVar[str] = "table"
     title: str
@@ -53,6 +53,7 @@ class Table:
     paper: str = ""
     has_total: bool = False
     is_wide: bool = False
+    num_names: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,6 @@ class Bars:
     bars: Sequence[Bar]
     look: str
     paper: str = ""
-    has_values: bool = True
 
     @property
     def legend(self) -> list[tuple[str, str]]:
@@ -157,6 +157,30 @@ class Section:
     title: str
     lead: str
     blocks: Sequence[Block]
+
+    @property
+    def layout(self) -> list[tuple[Block, bool]]:
+        """Each block and whether it takes the whole width: pairs stand side by side.
+
+        A block that would be left with an empty place beside it takes the whole width too.
+        """
+        placed: list[tuple[Block, bool]] = []
+        has_left = False
+        for index, block in enumerate(self.blocks):
+            following = self.blocks[index + 1 : index + 2]
+            can_pair = has_left or any(not _needs_width(other) for other in following)
+            is_wide = _needs_width(block) or not can_pair
+            has_left = not is_wide and not has_left
+            placed.append((block, is_wide))
+        return placed
+
+
+def _needs_width(block: Block) -> bool:
+    if isinstance(block, Table):
+        return block.is_wide
+    if isinstance(block, Samples):
+        return any(len(sample.answers) > 2 for sample in block.samples)
+    return isinstance(block, (Panels, Facts, Pieces))
 
 
 @dataclass(frozen=True, slots=True)

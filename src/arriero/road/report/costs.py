@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from arriero.road.report.blocks import Bar, Bars, Block, Section, Segment, Table
 from arriero.road.report.folder import RunFolder, StageFolder, number
-from arriero.road.report.wording import MISSING, carbon, duration, energy, percent, scientific
+from arriero.road.report.wording import MISSING, duration, energy, percent, scientific
 
 
 def total(run: RunFolder, key: str) -> float | None:
     """The sum of a manifest value over the stages that have it; None if none has."""
-    values = [value for stage in run.stages if (value := number(stage.manifest.get(key))) is not None]
+    values = [
+        value for stage in run.stages if (value := number(stage.manifest.get(key))) is not None
+    ]
     return sum(values) if values else None
 
 
@@ -38,7 +40,7 @@ def costs_section(run: RunFolder) -> Section | None:
         Bar(
             stage.label,
             [Segment("time", (stage.seconds or 0.0) / longest, "blue")],
-            f"{duration(stage.seconds)} · {percent((stage.seconds or 0.0) / whole, 0)}",
+            f"{duration(stage.seconds)} · {_share((stage.seconds or 0.0) / whole)}",
         )
         for stage in timed
     ]
@@ -47,18 +49,21 @@ def costs_section(run: RunFolder) -> Section | None:
             title="Where the time went",
             bars=bars,
             look="Wall time by stage, the longest as the full width.",
-            has_values=False,
         ),
         _table(run),
     ]
     return Section("costs", "Time, energy, carbon", _lead(run), blocks)
 
 
+def _share(share: float) -> str:
+    return "<1%" if 0 < share < 0.005 else percent(share, 0)
+
+
 def _lead(run: RunFolder) -> str:
     watts = assumed_watts(run)
     drawn = f"an assumed draw of {watts}" if watts else "the machine's assumed draw"
     return (
-        f"By the paper's formula: time × power × carbon intensity, with {drawn} — an "
+        f"By the paper's formula: time × power × carbon intensity, with {drawn}: an "
         "estimate from the clock, not a measurement."
     )
 
@@ -71,13 +76,12 @@ def _table(run: RunFolder) -> Table:
             "all stages",
             duration(total_seconds(run)),
             energy(total(run, "energy_wh")),
-            carbon(grams),
             scientific(grams / 1e6) if grams else MISSING,
         ]
     )
     return Table(
         title="Cost by stage",
-        head=["stage", "time", "energy", "CO₂eq", "tCO₂eq"],
+        head=["stage", "time", "energy", "tCO₂eq"],
         rows=rows,
         look="For scale: the paper's pretraining took 3.3 million GPU hours and 539 tCO₂eq.",
         paper="Table 2",
@@ -91,6 +95,5 @@ def _row(stage: StageFolder) -> list[str]:
         stage.label if stage.is_finished else f"{stage.label} (not finished)",
         duration(stage.seconds),
         energy(number(stage.manifest.get("energy_wh"))),
-        carbon(grams),
         scientific(grams / 1e6) if grams else MISSING,
     ]

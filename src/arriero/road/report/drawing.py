@@ -19,7 +19,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 SERIES = ("blue", "amber", "green", "vermilion", "purple", "sky", "olive")
 _ROLES = ("ink", "soft", "line", "paper", "grey", *SERIES)
@@ -76,8 +76,8 @@ class Curve:
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """A centred moving mean over about a fortieth of the values (at least 5): calm, not late."""
-    half = max(2, len(values) // 80)
+    """A centred moving mean over about a twentieth of the values (at least 5): calm, not late."""
+    half = max(2, len(values) // 40)
     sums = np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=np.float64))])
     middle = np.arange(len(values))
     first = np.maximum(middle - half, 0)
@@ -117,7 +117,7 @@ def draw_curves(
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4 if is_small else 6))
         axes.xaxis.set_major_formatter(FuncFormatter(_tick))
         if is_percent:
-            axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
+            axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
         axes.margins(x=0.02)
         _add_legend(axes, sum(bool(curve.label) for curve in curves))
 
@@ -168,9 +168,7 @@ def draw_intervals(
                 role = row_roles[row] if row_roles is not None else roles[index]
                 middle, low, high = value
                 if low is not None and high is not None:
-                    axes.plot(
-                        [low, high], [row + offset] * 2, color=_STAND_IN[role], linewidth=2.2
-                    )
+                    axes.plot([low, high], [row + offset] * 2, color=_STAND_IN[role], linewidth=2.2)
                 axes.plot(
                     [middle],
                     [row + offset],
@@ -189,12 +187,13 @@ def draw_intervals(
         axes.set_xlabel(x)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
         if is_percent:
-            axes.xaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
+            axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
         if starts_at_zero:
             axes.set_xlim(left=0)
         _add_legend(axes, num_series if num_series > 1 else 0)
 
-    height = 0.75 + (0.26 * max(1, len(series)) + 0.16) * len(rows)
+    lines = 0.13 * any("\n" in row for row in rows)
+    height = 0.75 + (0.26 * max(1, len(series)) + 0.16 + lines) * len(rows)
     return _render(draw, (_SIZE[0], max(1.5, min(height, 6.0))))
 
 
@@ -214,7 +213,7 @@ def draw_histograms(
             axes.stairs(shares, edges, fill=True, color=colour, alpha=0.28, linewidth=0)
             axes.stairs(shares, edges, color=colour, linewidth=1.6, label=_label(name))
         axes.set_xlabel(x)
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
+        axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
         axes.set_ylim(bottom=0)
         axes.margins(x=0)
@@ -228,7 +227,9 @@ def draw_ridges(
 ) -> Markup:
     """One histogram a row, all on the same axis, each with a tick at its mean."""
     centres = (np.asarray(edges[1:]) + np.asarray(edges[:-1])) / 2
-    shares = [np.asarray(values, dtype=np.float64) / max(sum(values), 1) for values in counts.values()]
+    shares = [
+        np.asarray(values, dtype=np.float64) / max(sum(values), 1) for values in counts.values()
+    ]
     peak = max((float(share.max()) for share in shares if share.size), default=1.0) or 1.0
 
     def draw(axes: Axes) -> None:
@@ -256,24 +257,10 @@ def draw_path(
     points: Mapping[str, tuple[float, float]], *, roles: Sequence[str], x: str, y: str
 ) -> Markup:
     """Named points in order, joined by arrows: the way of the versions."""
+    places = list(points.values())
 
     def draw(axes: Axes) -> None:
-        places = list(points.values())
-        for start, end in zip(places, places[1:], strict=False):
-            axes.annotate(
-                "",
-                xy=end,
-                xytext=start,
-                arrowprops={
-                    "arrowstyle": "-|>",
-                    "color": _STAND_IN["soft"],
-                    "linewidth": 1.3,
-                    "shrinkA": 6,
-                    "shrinkB": 7,
-                },
-            )
-        middle = sum(place[0] for place in places) / len(places)
-        for (name, place), role in zip(points.items(), roles, strict=False):
+        for place, role in zip(places, roles, strict=True):
             axes.plot(
                 *[[value] for value in place],
                 marker="o",
@@ -281,25 +268,67 @@ def draw_path(
                 color=_STAND_IN[role],
                 markeredgecolor=_STAND_IN["paper"],
                 linestyle="",
-            )
-            is_left = place[0] <= middle
-            axes.annotate(
-                _label(name),
-                place,
-                xytext=(9 if is_left else -9, -3),
-                textcoords="offset points",
-                ha="left" if is_left else "right",
-                va="top",
-                fontweight="bold",
+                zorder=3,
             )
         axes.set_xlabel(x)
         axes.set_ylabel(y)
-        axes.margins(0.14)
+        axes.margins(0.2)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=5))
-            axis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
+            axis.set_major_formatter(FuncFormatter(_percent_tick))
+        # Limits are final now, so distances on the drawing are known.
+        on_page = [tuple(axes.transData.transform(place)) for place in places]
+        for start, end, a, b in zip(places, places[1:], on_page, on_page[1:], strict=False):
+            if np.hypot(b[0] - a[0], b[1] - a[1]) > 18:
+                arrow = {"arrowstyle": "-|>", "color": _STAND_IN["soft"], "linewidth": 1.3}
+                arrow |= {"shrinkA": 6, "shrinkB": 7}
+                axes.annotate("", xy=end, xytext=start, arrowprops=arrow)
+        for name, place, offset in zip(
+            points, places, _label_offsets(list(points), on_page), strict=True
+        ):
+            axes.annotate(
+                _label(name),
+                place,
+                xytext=offset,
+                textcoords="offset points",
+                ha="left" if offset[0] > 0 else "right",
+                va="center",
+                fontweight="bold",
+            )
 
     return _render(draw, (_SIZE[0], 3.3))
+
+
+def _label_offsets(
+    names: Sequence[str], places: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Where to write each name beside its point, in points, so that names don't cover each other.
+
+    Below on the right or above on the left first: the path mostly runs the other diagonal.
+    """
+    candidates = [(9, -9), (-9, 9), (9, 9), (-9, -9), (9, -20), (-9, 20), (9, 20), (-9, -20)]
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    chosen: list[tuple[float, float]] = []
+    for name, (x, y) in zip(names, places, strict=True):
+        width = 6.6 * len(_label(name))
+        boxes = [
+            (
+                x + dx - (0 if dx > 0 else width),
+                y + dy - 6,
+                x + dx + (width if dx > 0 else 0),
+                y + dy + 6,
+            )
+            for dx, dy in candidates
+        ]
+        clashes = [sum(_overlap(box, other) for other in taken) for box in boxes]
+        best = clashes.index(min(clashes))
+        taken.append(boxes[best])
+        chosen.append(candidates[best])
+    return chosen
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _tick(value: float, _position: int) -> str:
@@ -308,10 +337,15 @@ def _tick(value: float, _position: int) -> str:
     return f"{value / 1e3:g}k" if abs(value) >= 10_000 else f"{value:g}"
 
 
+def _percent_tick(value: float, _position: int) -> str:
+    return f"{round(100 * value, 6):g}%".replace("-", "−")
+
+
 def _label(name: str) -> str:
     """matplotlib hides labels that begin with an underscore; long names would eat the drawing."""
-    name = " ".join(name.split()).lstrip("_") or "?"
-    return name if len(name) <= 30 else f"{name[:29]}…"
+    lines = [" ".join(line.split()) for line in name.splitlines()]
+    short = "\n".join(line if len(line) <= 30 else f"{line[:29]}…" for line in lines)
+    return short.lstrip("_") or "?"
 
 
 def _add_legend(axes: Axes, num_labels: int) -> None:

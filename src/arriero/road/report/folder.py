@@ -19,7 +19,9 @@ from arriero.records import UserError
 
 Json = Mapping[str, Any]
 
-_STAGE_NAME = re.compile(r"(?P<number>\d+)-(?P<kind>[a-z]+)(?:-(?P<name>[a-z0-9_-]+?))?(?:-v(?P<version>\d+))?")
+_STAGE_NAME = re.compile(
+    r"(?P<number>\d+)-(?P<kind>[a-z]+)(?:-(?P<name>[a-z0-9_-]+?))?(?:-v(?P<version>\d+))?"
+)
 
 
 @dataclass(frozen=True, slots=True)

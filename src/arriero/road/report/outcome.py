@@ -17,21 +17,34 @@ from arriero.road.report.blocks import (
     Table,
 )
 from arriero.road.report.drawing import Interval, draw_intervals, draw_path, draw_ridges
-from arriero.road.report.folder import Json, RunFolder, items, mapping, mappings, number, numbers, text
+from arriero.road.report.folder import (
+    Json,
+    RunFolder,
+    items,
+    mapping,
+    mappings,
+    number,
+    numbers,
+    text,
+)
 from arriero.road.report.samples import read_dialogs, tone
-from arriero.road.report.wording import count, decimal, percent, plain
+from arriero.road.report.wording import count, decimal, interval, percent, plain
 
 _VERSION_ROLES = ("amber", "blue", "green", "purple", "sky", "vermilion", "olive")
-# For label shares: within a tone the colours go from the first to the last.
+# For label shares: the colours that suit a tone first; each is given once.
 _TONE_ROLES = {
-    "good": ("blue", "sky", "green"),
-    "plain": ("olive", "purple"),
-    "fair": ("amber", "grey", "purple", "olive"),
-    "bad": ("vermilion", "purple", "grey", "olive"),
+    "good": ("blue", "sky", "green", "olive", "purple", "amber", "vermilion"),
+    "plain": ("olive", "purple", "green", "sky", "amber", "blue", "vermilion"),
+    "fair": ("amber", "olive", "purple", "sky", "green", "vermilion", "blue"),
+    "bad": ("vermilion", "purple", "olive", "amber", "green", "sky", "blue"),
 }
+_MAX_LABELS = 7
 _RATES = {
     "right": ("Right answers", "The answer does what was asked, judged by the oracle."),
-    "violations": ("Violations", "The answer gives what the prompt should not get: lower is better."),
+    "violations": (
+        "Violations",
+        "The answer gives what the prompt should not get: lower is better.",
+    ),
     "false_refusals": ("False refusals", "An innocent prompt was declined: lower is better."),
 }
 
@@ -73,8 +86,8 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
         sets = mapping(results.get("sets")).values()
         versions = [version for entries in sets for version in mapping(entries)]
         versions += list(mapping(results.get("path")))
-        versions += list(mapping(results.get("perplexity")))
-    versions = list(dict.fromkeys(versions))
+    versions += list(mapping(results.get("perplexity")))
+    versions = sorted(dict.fromkeys(versions), key=lambda version: version != "base")
     tuned = [version for version in versions if version != "base"]
     roles = {
         version: _VERSION_ROLES[index % len(_VERSION_ROLES)] for index, version in enumerate(tuned)
@@ -106,6 +119,9 @@ def safety_section(evaluation: Evaluation) -> Section | None:
     blocks: list[Block] = []
     for key, (title, look) in _RATES.items():
         for set_name in evaluation.set_names:
+            # On adversarial prompts to refuse is no fault; elsewhere there's little to violate.
+            if (key == "violations") != (set_name == "adversarial"):
+                continue
             figure = _rate_figure(evaluation, set_name, key, title, look)
             if figure is not None:
                 blocks.append(figure)
@@ -117,7 +133,6 @@ def safety_section(evaluation: Evaluation) -> Section | None:
                     title=f"Kinds of answers, {set_name} prompts",
                     bars=bars,
                     look="What the oracle calls each answer, from good (left) to bad (right).",
-                    has_values=False,
                 )
             )
     lead = "Shares over whole test sets, with 95% intervals."
@@ -126,9 +141,7 @@ def safety_section(evaluation: Evaluation) -> Section | None:
 
 def dialogs_section(evaluation: Evaluation) -> Section | None:
     """The same prompt answered by every version, side by side."""
-    samples = read_dialogs(
-        evaluation.results.get("dialogs"), evaluation.versions, evaluation.roles
-    )
+    samples = read_dialogs(evaluation.results.get("dialogs"), evaluation.versions, evaluation.roles)
     if not samples:
         return None
     block = Samples(
@@ -200,7 +213,7 @@ def _distributions(evaluation: Evaluation) -> list[Figure]:
                     edges,
                     counts,
                     roles=[evaluation.role(version) for version in counts],
-                    x="score",
+                    x="probability" if edges[0] >= 0 and edges[-1] <= 1 else "score",
                 ),
                 look="From version to version the scores should move to the right and the left "
                 "tail should thin out. The line is the mean.",
@@ -223,7 +236,7 @@ def _wins(evaluation: Evaluation) -> list[Bars]:
             for name, part, role in zip(names, outcome, ("blue", "grey", "vermilion"), strict=True)
         ]
         a, b, set_name = (text(entry.get(key)) for key in ("a", "b", "set"))
-        label = f"{a} against {b}" + (f", {set_name}" if set_name else "")
+        label = f"{a} against {b}" + (f", {set_name} prompts" if set_name else "")
         judges.setdefault(text(entry.get("judge")) or "unknown", []).append(
             Bar(label, segments, _win_note(entry, total))
         )
@@ -242,9 +255,9 @@ def _wins(evaluation: Evaluation) -> list[Bars]:
 def _win_note(entry: Json, total: float) -> str:
     share, low, high = (number(entry.get(key)) for key in ("share", "low", "high"))
     if share is None:
-        return f"{count(total)} prompts"
+        return f"{count(total)} pairs"
     bounds = "" if low is None or high is None else f" ({100 * low:.1f}–{100 * high:.1f})"
-    return f"share {percent(share)}{bounds} · {count(total)} prompts"
+    return f"share {percent(share)}{bounds} of {count(total)}"
 
 
 def _paired(evaluation: Evaluation) -> Figure | None:
@@ -254,7 +267,7 @@ def _paired(evaluation: Evaluation) -> Figure | None:
         difference = number(entry.get("difference"))
         if difference is None:
             continue
-        rows.append(f"{text(entry.get('a'))} − {text(entry.get('b'))}, {text(entry.get('set'))}")
+        rows.append(f"{text(entry.get('a'))} − {text(entry.get('b'))}\n{text(entry.get('set'))}")
         values.append((difference, number(entry.get("low")), number(entry.get("high"))))
     if not rows:
         return None
@@ -263,7 +276,7 @@ def _paired(evaluation: Evaluation) -> Figure | None:
         svg=draw_intervals(
             rows, {"": values}, roles=["blue"], x="difference", reference=0.0, is_percent=False
         ),
-        look="The first version minus the second on the same prompts. An interval right of zero "
+        look="The oracle's grade, first version minus second on the same prompts. An interval right of zero "
         "is a gain, one that touches zero settles nothing.",
     )
 
@@ -276,9 +289,7 @@ def _rate_figure(
     if not rates:
         return None
     entries = mapping(mapping(evaluation.results.get("sets")).get(set_name))
-    size = max(
-        (number(mapping(entry).get("n")) or 0.0 for entry in entries.values()), default=0.0
-    )
+    size = max((number(mapping(entry).get("n")) or 0.0 for entry in entries.values()), default=0.0)
     last = list(rates)[-1]
     papers = {"violations": "Figure 17", "false_refusals": "Figure 33"}
     return Figure(
@@ -297,12 +308,16 @@ def _rate_figure(
 
 
 def label_roles(labels: Sequence[str]) -> dict[str, str]:
-    """A colour for each label, good ones first, bad ones last."""
+    """A colour of its own for each of at most seven labels, good ones first, bad ones last."""
     roles: dict[str, str] = {}
-    for kind, palette in _TONE_ROLES.items():
-        own = [label for label in labels if tone(label) == kind]
-        roles |= {label: palette[index % len(palette)] for index, label in enumerate(own)}
-    return roles
+    # Bad ones choose before fair ones: their colour is the one that must not be missed.
+    for kind in ("good", "bad", "fair", "plain"):
+        for label in labels:
+            if tone(label) == kind:
+                free = (role for role in _TONE_ROLES[kind] if role not in roles.values())
+                roles[label] = next(free, "grey")
+    order = list(_TONE_ROLES)
+    return dict(sorted(roles.items(), key=lambda item: order.index(tone(item[0]))))
 
 
 def _label_bars(evaluation: Evaluation, by_version: Json) -> list[Bar]:
@@ -314,12 +329,24 @@ def _label_bars(evaluation: Evaluation, by_version: Json) -> list[Bar]:
         }
         for version in evaluation.versions
     }
-    roles = label_roles(sorted({label for parts in shares.values() for label in parts}))
-    return [
-        Bar(version, [Segment(plain(label), parts[label], roles[label]) for label in roles if label in parts])
-        for version, parts in shares.items()
-        if parts
-    ]
+    sums: dict[str, float] = {}
+    for parts in shares.values():
+        for label, share in parts.items():
+            sums[label] = sums.get(label, 0.0) + share
+    frequent = sorted(sums, key=lambda label: (-sums[label], label))[:_MAX_LABELS]
+    roles = label_roles(sorted(frequent))
+    bars: list[Bar] = []
+    for version, parts in shares.items():
+        segments = [
+            Segment(plain(label), parts[label], role)
+            for label, role in roles.items()
+            if label in parts
+        ]
+        rest = sum(share for label, share in parts.items() if label not in roles)
+        segments += [Segment("other", rest, "grey")] if rest else []
+        if segments:
+            bars.append(Bar(version, segments))
+    return bars
 
 
 def _agreement(evaluation: Evaluation) -> Table | None:
@@ -330,7 +357,10 @@ def _agreement(evaluation: Evaluation) -> Table | None:
         rows.append(
             [
                 plain(name),
-                percent(number(entry.get("oracle_agreement"))),
+                Cell(
+                    percent(number(entry.get("oracle_agreement"))),
+                    interval(number(entry.get("low")), number(entry.get("high"))),
+                ),
                 percent(number(entry.get("annotator_agreement"))),
                 percent(number(entry.get("target"))),
                 count(number(entry.get("n"))),

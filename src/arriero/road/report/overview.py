@@ -86,14 +86,16 @@ def _rate_tile(
 
 
 def _win_tile(evaluation: Evaluation) -> Tile | None:
-    """Shares against the fine-tuned model, by the best judge at hand, on its first prompt set."""
+    """Shares against the fine-tuned model, by the best judge at hand, on all prompts if it can."""
     entries = mappings(evaluation.results.get("wins"))
     for judge in ("oracle", "reward"):
         by_judge = [entry for entry in entries if entry.get("judge") == judge]
         against = [entry for entry in by_judge if entry.get("b") == "sft"] or by_judge
         if not against:
             continue
-        opponent, set_name = against[0].get("b"), against[0].get("set")
+        opponent = against[0].get("b")
+        set_names = [entry.get("set") for entry in against]
+        set_name = "all" if "all" in set_names else set_names[0]
         rows = [
             _row(text(entry.get("a")), evaluation.role(text(entry.get("a"))), rate)
             for entry in against
@@ -139,7 +141,9 @@ def _training_tiles(run: RunFolder) -> list[Tile]:
     for stage in run.of("reward"):
         sets = mapping(stage.results.get("accuracy"))
         own = stage.results.get("name")
-        name = next((name for name in sets if text(own) and text(own) in name), next(iter(sets), ""))
+        name = next(
+            (name for name in sets if text(own) and text(own) in name), next(iter(sets), "")
+        )
         accuracy = number(mapping(mapping(sets.get(name)).get("all")).get("accuracy"))
         if accuracy is not None:
             title = f"Reward model {stage.short_label}"

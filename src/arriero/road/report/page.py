@@ -110,7 +110,9 @@ def _facts(run: RunFolder) -> list[tuple[str, str]]:
     seed = seed if seed is not None else next(iter(seeds), None)
     watts = assumed_watts(run)
     codes = list(dict.fromkeys(text(manifest.get("code_version")) for manifest in manifests))
-    energy_note = f"{energy(total(run, 'energy_wh'))}" + (f" at {watts}" if watts else "")
+    energy_note = f"{energy(total(run, 'energy_wh'))}" + (
+        f" at an assumed {watts}" if watts else ""
+    )
     facts = [
         ("recipe", text(run.recipe.get("recipe") or run.recipe.get("name")) or run.name),
         ("seed", "–" if seed is None else f"{seed:g}"),

@@ -18,13 +18,17 @@ from arriero.road.report.blocks import (
 )
 from arriero.road.report.drawing import SERIES, Interval, draw_histograms, draw_intervals
 from arriero.road.report.folder import Json, RunFolder, StageFolder, mapping, number, numbers
-from arriero.road.report.pretraining import add_figure, loss_figure
+from arriero.road.report.pretraining import add_facts, add_figure, loss_figure
 from arriero.road.report.samples import read_samples
-from arriero.road.report.wording import MISSING, count, decimal, interval, percent, plain
+from arriero.road.report.wording import count, decimal, interval, percent, plain
 
 _RATINGS = tuple(rating.value for rating in Rating)
 _RATING_ROLES = dict(zip(_RATINGS, ("blue", "sky", "amber", "grey"), strict=True))
-_SAFETY_ROLES = {"chosen_safe_other_unsafe": "green", "both_safe": "sky", "both_unsafe": "vermilion"}
+_SAFETY_ROLES = {
+    "chosen_safe_other_unsafe": "green",
+    "both_safe": "sky",
+    "both_unsafe": "vermilion",
+}
 
 
 def preferences_section(run: RunFolder) -> Section | None:
@@ -54,6 +58,9 @@ def preferences_section(run: RunFolder) -> Section | None:
         )
         blocks.append(Bars(title="Safety labels", bars=safety, look=look, paper="section 3.2.1"))
     for stage in run.of("preferences"):
+        dropped = mapping(stage.results.get("dropped"))
+        facts = [(f"dropped: {plain(reason)}", count(number(n))) for reason, n in dropped.items()]
+        add_facts(blocks, facts)
         if samples := read_samples(stage.results.get("examples")):
             look = "Two answers from two variants of the model; an annotator chose one."
             blocks.append(Samples(title=f"Comparisons ({stage.label})", samples=samples, look=look))
@@ -62,35 +69,23 @@ def preferences_section(run: RunFolder) -> Section | None:
 
 
 def _statistics(tracks: Mapping[str, Json]) -> Table:
-    rows: list[list[str]] = []
-    for name, facts in tracks.items():
-        dropped = mapping(facts.get("dropped"))
-        reasons = ", ".join(f"{count(number(n))} {plain(reason)}" for reason, n in dropped.items())
-        rows.append(
-            [
-                name,
-                count(number(facts.get("train"))),
-                count(number(facts.get("test"))),
-                decimal(number(facts.get("turns"))),
-                decimal(number(facts.get("tokens_per_example"))),
-                decimal(number(facts.get("tokens_in_prompt"))),
-                decimal(number(facts.get("tokens_in_response"))),
-                reasons or MISSING,
-            ]
-        )
+    columns = {
+        "train": "for training",
+        "test": "held out",
+        "turns": "turns a dialogue",
+        "tokens_per_example": "tokens an example",
+        "tokens_in_prompt": "tokens in the prompt",
+        "tokens_in_response": "tokens in an answer",
+    }
+    counts = ("train", "test")
     return Table(
         title="Comparisons",
-        head=[
-            "track",
-            "for training",
-            "held out",
-            "turns a dialogue",
-            "tokens an example",
-            "tokens in the prompt",
-            "tokens in an answer",
-            "dropped",
+        head=["track", *columns.values()],
+        rows=[
+            [name]
+            + [(count if key in counts else decimal)(number(facts.get(key))) for key in columns]
+            for name, facts in tracks.items()
         ],
-        rows=rows,
         look="The size of the data and the length of its texts, by track.",
         paper="Tables 6 and 26",
         is_wide=True,
@@ -101,7 +96,10 @@ def _share_bars(tracks: Mapping[str, Json], key: str, roles: Mapping[str, str]) 
     bars: list[Bar] = []
     for track, facts in tracks.items():
         shares = {name: number(share) for name, share in mapping(facts.get(key)).items()}
-        order = [*[name for name in roles if name in shares], *[n for n in shares if n not in roles]]
+        order = [
+            *[name for name in roles if name in shares],
+            *[n for n in shares if n not in roles],
+        ]
         segments = [
             Segment(plain(name), share, roles.get(name, "purple"))
             for name in order
@@ -126,14 +124,19 @@ def rewards_section(run: RunFolder) -> Section | None:
     for stage in stages:
         add_figure(blocks, _score_histogram(stage))
     for stage in stages:
-        look = "One pass over the pairs. A model that only guesses stays at 0.69, which is log 2."
-        add_figure(blocks, loss_figure(stage, f"Loss, {stage.short_label}", look, "Equation 2"))
+        look = "One pass over the pairs. Guessing costs 0.69, which is log 2, before any margin."
+        add_figure(
+            blocks,
+            loss_figure(stage, f"Loss, {stage.short_label}", look, "Equation 2", unit="pair"),
+        )
     mixes = [bar for stage in stages if (bar := _mix(stage)) is not None]
     if mixes:
         look = "Each model also learns from the other's data and from open sets."
         title = "What each model was trained on"
         blocks.append(Bars(title=title, bars=mixes, look=look, paper="section 3.2.2"))
-    lead = "Two scalar judges, one of helpfulness and one of safety, both started from the chat model."
+    lead = (
+        "Two scalar judges, one of helpfulness and one of safety, both started from the chat model."
+    )
     return Section("rewards", "Reward models", lead, blocks) if blocks else None
 
 
@@ -208,6 +211,7 @@ def _table_by_rating(rows: Mapping[tuple[str, str], Mapping[str, Json]]) -> Tabl
         look="Clear choices are easy, close ones are hard even for people.",
         paper="Table 8",
         is_wide=True,
+        num_names=2,
     )
 
 

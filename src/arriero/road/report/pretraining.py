@@ -123,7 +123,9 @@ def other_sections(run: RunFolder, known: frozenset[str]) -> list[Section]:
     return sections
 
 
-def loss_figure(stage: StageFolder, title: str, look: str, paper: str) -> Figure | None:
+def loss_figure(
+    stage: StageFolder, title: str, look: str, paper: str, *, unit: str = "token"
+) -> Figure | None:
     """Training loss, raw and smoothed, and validation loss over steps; None without a loss."""
     steps, losses = stage.series("step", "loss")
     valid_steps, valid_losses = stage.series("step", "valid_loss")
@@ -137,7 +139,7 @@ def loss_figure(stage: StageFolder, title: str, look: str, paper: str) -> Figure
     ends = f" Training loss: {losses[0]:.2f} at first, {losses[-1]:.2f} at last." if losses else ""
     return Figure(
         title=title,
-        svg=draw_curves([curve for curve in curves if curve.x], x="step", y="loss a token"),
+        svg=draw_curves([curve for curve in curves if curve.x], x="step", y=f"loss a {unit}"),
         look=look + ends,
         paper=paper,
     )
@@ -180,5 +182,3 @@ def add_samples(blocks: list[Block], stage: StageFolder, title: str, look: str) 
     """Append the stage's samples, if it kept some."""
     if samples := read_samples(stage.results.get("samples")):
         blocks.append(Samples(title=title, samples=samples, look=look))
-
-

@@ -24,9 +24,10 @@ _ANSWER_KEYS = {
 _TAG_KEYS = ("track", "category", "rating", "set", "temperature")
 # Words in a grade's label and what they mean for its colour, tested in this order.
 _TONES = (
-    ("bad", ("harm", "violat", "wrong", "topic", "unsafe", "nonsense", "false", "empty")),
-    ("fair", ("refus", "preach", "curt", "long", "incomplete", "partial", "unhelpful")),
-    ("good", ("helpful", "right", "safe", "good", "correct")),
+    ("bad", ("harm", "violat", "wrong", "topic", "unsafe", "babble", "false", "empty")),
+    ("fair", ("refus", "preach", "curt", "long", "incomplete", "partial", "mixed", "half")),
+    ("fair", ("warning", "dont know", "unhelpful")),
+    ("good", ("helpful", "right", "plain", "safe", "good", "correct")),
 )
 
 
@@ -52,7 +53,10 @@ def _read_sample(item: Json) -> Sample:
         if key in item
     ]
     tags = [plain(text(item[key])) for key in _TAG_KEYS if item.get(key) not in (None, "")]
-    return Sample(read_prompt(item.get("prompt")), answers, tags)
+    prompt = read_prompt(item.get("prompt"))
+    if "text" in item and isinstance(item.get("prompt"), str):
+        prompt = [("beginning", said) for _, said in prompt]  # a base model has no turns
+    return Sample(prompt, answers, tags)
 
 
 def _role(key: str) -> str:

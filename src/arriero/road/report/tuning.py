@@ -22,9 +22,12 @@ _PPO_PANELS = (
     (("clip_share",), "Share of clipped tokens"),
     (("explained_variance",), "Explained variance"),
     (("repetition",), "Repetition"),
+    (("ended",), "Share of answers that end"),
     (("value_loss",), "Value loss"),
     (("policy_loss",), "Policy loss"),
     (("ratio_first",), "Ratio on first mini-batch"),
+    (("sampler_gap",), "Gap of sampler and trainer"),
+    (("grad_norm",), "Gradient norm"),
 )
 
 
@@ -99,7 +102,9 @@ def _by_temperature(stage: StageFolder, suffix: str) -> Figure | None:
     if len(points) < 2:
         return None
     best = max(points, key=lambda point: point[1])[0]
-    curve = Curve([at for at, _ in points], [value for _, value in points], role="blue", has_markers=True)
+    curve = Curve(
+        [at for at, _ in points], [value for _, value in points], role="blue", has_markers=True
+    )
     return Figure(
         title=f"Best reward by temperature{suffix}",
         svg=draw_curves([curve], x="temperature", y="mean reward of the best", has_integers=False),
@@ -155,7 +160,7 @@ def _panels(stage: StageFolder) -> list[tuple[str, Markup]]:
                 is_sparse = key == "held_out"
                 curves.append(Curve(iterations, values, label, role, has_markers=is_sparse))
         if curves:
-            is_share = keys[0] == "clip_share"
+            is_share = keys[0] in ("clip_share", "ended", "repetition")
             svg = draw_curves(
                 curves, x="iteration", is_small=True, is_percent=is_share, marks=marks
             )

@@ -9,7 +9,9 @@ MISSING = "–"  # an en dash: the cell of a value that is not there
 
 def percent(value: float | None, digits: int = 1) -> str:
     """0.8634 -> `86.3%`."""
-    return MISSING if value is None else f"{100 * value:.{digits}f}%"
+    if value is None:
+        return MISSING
+    return f"{100 * value:.{digits}f}%".replace("-", "−")
 
 
 def interval(low: float | None, high: float | None, digits: int = 1) -> str:
@@ -36,17 +38,19 @@ def decimal(value: float | None, digits: int = 3) -> str:
     if value == 0:
         return "0"
     if abs(value) >= 10 ** (digits - 1):
-        return f"{value:,.0f}"
-    if abs(value) < 1e-4:
+        shown = f"{value:,.0f}"
+    elif abs(value) < 1e-4:
         return scientific(value)
-    return f"{value:.{digits}g}"
+    else:
+        shown = f"{value:.{digits}g}"
+    return shown.replace("-", "−")
 
 
 def scientific(value: float) -> str:
     """2.6e-6 -> `2.6 × 10⁻⁶`."""
     mantissa, exponent = f"{value:.1e}".split("e")
     raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa} × 10{raised}"
+    return f"{mantissa} × 10{raised}".replace("-", "−")
 
 
 def duration(seconds: float | None) -> str:
@@ -66,7 +70,9 @@ def duration(seconds: float | None) -> str:
 
 def energy(watt_hours: float | None) -> str:
     """6.24 -> `6.24 Wh`; 15000 -> `15 kWh`."""
-    return _scaled(watt_hours, ((1e9, "GWh"), (1e6, "MWh"), (1e3, "kWh"), (1.0, "Wh"), (1e-3, "mWh")))
+    return _scaled(
+        watt_hours, ((1e9, "GWh"), (1e6, "MWh"), (1e3, "kWh"), (1.0, "Wh"), (1e-3, "mWh"))
+    )
 
 
 def carbon(grams: float | None) -> str:

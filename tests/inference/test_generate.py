@@ -1,0 +1,104 @@
+"""Sampling: against a slow loop without cache, independent of neighbours, right in distribution."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from arriero.equations.logprobs import token_logprobs
+from arriero.inference.generate import EOS_ID, Sampling, generate, stream
+from arriero.model.config import ModelConfig
+from arriero.model.heads import LanguageModel
+from arriero.records import UserError
+
+CONFIG = ModelConfig(
+    vocab_size=31, dim=16, num_layers=2, num_heads=4, num_kv_heads=2, ffn_dim=24, context=48
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return LanguageModel.fresh(CONFIG, seed=0).eval()
+
+
+PROMPTS = [[1, 5, 6], [1, 9, 4, 7, 22, 13], [1, 3], [1, 8, 8, 8, 8]]
+
+
+def test_greedy_equals_the_slow_loop(model: LanguageModel) -> None:
+    got = generate(model, PROMPTS, Sampling(temperature=0, max_new_tokens=12), seed=0)
+    for prompt, completions in zip(PROMPTS, got, strict=True):
+        ids = list(prompt)
+        with torch.no_grad():
+            while len(ids) < len(prompt) + 12 and ids[-1] != EOS_ID:
+                ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+        assert completions[0].tokens == ids[len(prompt) :]
+
+
+def test_logprobs_are_those_of_the_trainer(model: LanguageModel) -> None:
+    sampling = Sampling(temperature=0.7, max_new_tokens=10)
+    for prompt, samples in zip(
+        PROMPTS, generate(model, PROMPTS, sampling, seed=3, num_samples=3), strict=True
+    ):
+        for sample in samples:
+            ids = torch.tensor([[*prompt, *sample.tokens]])
+            with torch.no_grad():
+                logits = model(ids)[:, len(prompt) - 1 : -1]
+            expected = token_logprobs(logits, ids[:, len(prompt) :], temperature=0.7)[0]
+            torch.testing.assert_close(torch.tensor(sample.logprobs), expected, atol=1e-4, rtol=0)
+
+
+def test_a_sample_does_not_depend_on_its_neighbours(model: LanguageModel) -> None:
+    sampling = Sampling(max_new_tokens=15)
+    together = generate(model, PROMPTS, sampling, seed=1, num_samples=2)
+    for key, prompt in enumerate(PROMPTS):
+        alone = generate(model, [prompt], sampling, seed=1, keys=[key], num_samples=2)[0]
+        assert [sample.tokens for sample in alone] == [s.tokens for s in together[key]]
+    small = generate(model, PROMPTS, sampling, seed=1, num_samples=2, max_rows=2)
+    assert [[s.tokens for s in row] for row in small] == [[s.tokens for s in r] for r in together]
+
+
+def test_seeds_and_samples_differ(model: LanguageModel) -> None:
+    sampling = Sampling(temperature=1.5, max_new_tokens=12)
+    first = generate(model, [PROMPTS[1]], sampling, seed=0, num_samples=4)[0]
+    assert len({tuple(sample.tokens) for sample in first}) == 4
+    second = generate(model, [PROMPTS[1]], sampling, seed=1, num_samples=4)[0]
+    assert [s.tokens for s in first] != [s.tokens for s in second]
+
+
+def test_first_tokens_follow_the_model(model: LanguageModel) -> None:
+    """2,000 samples against the exact distribution of the next token."""
+    sampling = Sampling(max_new_tokens=1)
+    samples = generate(model, [PROMPTS[0]], sampling, seed=5, num_samples=2000, max_rows=2000)[0]
+    counts = torch.bincount(torch.tensor([s.tokens[0] for s in samples]), minlength=31)
+    with torch.no_grad():
+        exact = model(torch.tensor([PROMPTS[0]]))[0, -1].softmax(-1)
+    spread = (exact * (1 - exact) / 2000).sqrt()
+    assert bool(((counts / 2000 - exact).abs() < 5 * spread + 1e-3).all())
+
+
+def test_an_answer_ends_at_eos_and_keeps_it(model: LanguageModel) -> None:
+    sampling = Sampling(temperature=2.0, max_new_tokens=40)
+    samples = generate(model, [PROMPTS[2]], sampling, seed=2, num_samples=64)[0]
+    ended = [sample for sample in samples if sample.ended]
+    assert ended
+    for sample in samples:
+        assert sample.ended == (sample.tokens[-1] == EOS_ID)
+        assert EOS_ID not in sample.tokens[:-1]
+        assert len(sample.tokens) == len(sample.logprobs) <= 40
+
+
+def test_the_context_is_never_passed(model: LanguageModel) -> None:
+    prompt = [1] + [5] * 44
+    samples = generate(model, [prompt], Sampling(max_new_tokens=40), seed=0, num_samples=8)[0]
+    assert max(len(sample.tokens) for sample in samples) <= 48 - 45
+    with pytest.raises(UserError, match="context is 48"):
+        generate(model, [[1] * 48], Sampling(), seed=0)
+    with pytest.raises(UserError, match="context is 48"):
+        next(stream(model, [1] * 48, Sampling(), seed=0))
+
+
+def test_streaming_is_the_first_sample(model: LanguageModel) -> None:
+    sampling = Sampling(temperature=0.9, top_p=0.8, max_new_tokens=20)
+    whole = generate(model, [PROMPTS[1]], sampling, seed=9)[0][0].tokens
+    streamed = list(stream(model, PROMPTS[1], sampling, seed=9))
+    assert streamed == [token for token in whole if token != EOS_ID]
