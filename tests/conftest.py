@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+# Models of tests are so small that threads would only wait for one another.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # Chromium asks for updates and the like by itself unless told not to; as root it has no sandbox.
 CHROMIUM_ARGUMENTS = [

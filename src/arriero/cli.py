@@ -34,7 +34,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 for what the user can mend)."""
     try:
-        options, unknown = _parser().parse_known_args(arguments)
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        options, unknown = _parser(next(iter(given), None)).parse_known_args(given)
         if unknown:
             _refuse_unknown(options, unknown)
         act: Callable[[argparse.Namespace], None] = options.act
@@ -57,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> _Parser:
+def _parser(asked: str | None) -> _Parser:
+    """All verbs; the one that is asked for gets the recipe's keys, which take a while to import."""
     parser = _Parser(
         prog="arriero",
         description="The whole Llama 2 system: raw text in, an aligned chat model out.",
@@ -71,14 +73,19 @@ def _parser() -> _Parser:
         added.set_defaults(act=act, verb=name)
         return added
 
-    run = verb("run", "run a recipe: all stages in order, what is done already skipped", _run)
-    _add_recipe(run)
+    def recipe_verb(name: str, text: str, act: Callable[[argparse.Namespace], None]) -> _Parser:
+        added = verb(name, text, act)
+        _add_recipe(added)
+        if name == asked:
+            _add_keys(added)
+        return added
+
+    run = recipe_verb("run", "run a recipe: all stages in order, what is done skipped", _run)
     run.add_argument("--until", metavar="STAGE", help="the last stage to run")
     run.add_argument("--from", dest="restart", metavar="STAGE", help="do this stage on again")
     for name, text in STAGE_VERBS.items():
-        _add_recipe(verb(name, f"one stage alone: {text}", _run))
-    config = verb("config", "print what a recipe would run, every key, as TOML", _config)
-    _add_recipe(config)
+        recipe_verb(name, f"one stage alone: {text}", _run)
+    recipe_verb("config", "print what a recipe would run, every key, as TOML", _config)
     report = verb("report", "write the report of a run", _report)
     report.add_argument("run", type=Path, metavar="RUN")
     check = verb("check-data", "what a file is taken for, one example, its loss mask", _check)
@@ -98,12 +105,14 @@ def _parser() -> _Parser:
 
 
 def _add_recipe(parser: _Parser) -> None:
-    """The recipe and an option for each of its keys; made only when the verb is the one asked for."""
+    """The recipe, its folder and its length."""
     parser.add_argument("recipe", metavar="RECIPE", help="a name (see `arriero recipes`) or a file")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="default: runs/RECIPE")
     parser.add_argument("--smoke", action="store_true", help="the same road, a tenth of the length")
-    if not any(parser.prog.endswith(f" {word}") for word in sys.argv[1:2]):
-        return
+
+
+def _add_keys(parser: _Parser) -> None:
+    """An option for each key of a recipe."""
     from arriero.road.recipe import leaf_fields
 
     groups: dict[str, Any] = {}

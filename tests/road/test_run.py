@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -92,7 +93,8 @@ def test_until_and_a_stage_alone(small_recipe: Recipe, finished_run: Path, tmp_p
 @pytest.mark.parametrize("stage", CHAT_MODELS)
 def test_transformers_opens_the_model_folders(finished_run: Path, stage: str) -> None:
     folder = finished_run / stage / "model"
-    ours, theirs = load_language_model(folder), AutoModelForCausalLM.from_pretrained(folder)
+    ours = load_language_model(folder)
+    theirs: Any = AutoModelForCausalLM.from_pretrained(folder)
     messages = [Message("user", "Where does Bena live?")]
     ids = encode_prompt(Tokenizer.load(folder), messages)
     hub_ids = AutoTokenizer.from_pretrained(folder).apply_chat_template(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def run(
         return (model(x[chosen]) - y[chosen]).square().sum()
 
     edges = [0, *torch.tensor(splits).cumsum(0).tolist()]
-    batches = [range(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    batches = [range(a, b) for a, b in pairwise(edges)]
     return list(
         train(
             optimizer=optimizer,
@@ -90,18 +91,18 @@ def test_a_step_that_is_not_finite_changes_nothing_and_three_stop_the_run() -> N
     before = model.weight.detach().clone()
     optimizer = adamw([model], CONFIG)
     seen: list[StepReport] = []
+    reports = train(
+        optimizer=optimizer,
+        micro_batches=lambda step: [step],
+        loss_sum=lambda step: (model(x) - y).sum() * float("nan"),
+        num_items=lambda step: 12,
+        learning_rate=lambda step: 1e-2,
+        clip=1.0,
+        start=0,
+        stop=10,
+    )
     with pytest.raises(UserError, match="3 steps up to step 2"):
-        for report in train(
-            optimizer=optimizer,
-            micro_batches=lambda step: [step],
-            loss_sum=lambda step: (model(x) - y).sum() * float("nan"),
-            num_items=lambda step: 12,
-            learning_rate=lambda step: 1e-2,
-            clip=1.0,
-            start=0,
-            stop=10,
-        ):
-            seen.append(report)
+        seen.extend(reports)
     assert [report.skipped for report in seen] == [True, True, True]
     assert torch.equal(model.weight, before)
 

@@ -105,4 +105,12 @@ def pack(
             mask[row, column : end - 1] = counted
             starts[index], last[index] = row * width + column, row * width + end - 1
             column = end
-    return PackedBatch(*(torch.from_numpy(a) for a in (tokens, segments, positions, targets, mask, last, starts)))  # fmt: skip
+    return PackedBatch(
+        tokens=torch.from_numpy(tokens),
+        segments=torch.from_numpy(segments),
+        positions=torch.from_numpy(positions),
+        targets=torch.from_numpy(targets),
+        loss_mask=torch.from_numpy(mask),
+        last=torch.from_numpy(last),
+        starts=torch.from_numpy(starts),
+    )

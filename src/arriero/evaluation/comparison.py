@@ -112,7 +112,14 @@ def paired_difference(graded: Answers) -> list[dict[str, Any]]:
                 continue
             mean, low, high = paired_interval(differences)
             rows.append(
-                {"a": later, "b": earlier, "set": name, "difference": mean, "low": low, "high": high}
+                {
+                    "a": later,
+                    "b": earlier,
+                    "set": name,
+                    "difference": mean,
+                    "low": low,
+                    "high": high,
+                }
             )
     return rows
 

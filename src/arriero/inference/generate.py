@@ -33,7 +33,9 @@ class Sampling(BaseModel):
     temperature: float = Field(default=1.0, ge=0, description="divides the logits; 0 is greedy")
     top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus; 1 keeps everything")
     top_k: int = Field(default=0, ge=0, description="most likely tokens kept; 0 keeps everything")
-    max_new_tokens: int = Field(default=64, gt=0, description="longest answer in tokens, EOS included")
+    max_new_tokens: int = Field(
+        default=64, gt=0, description="longest answer in tokens, EOS included"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,9 @@ def _generate_batch(
 ) -> list[Completion]:
     context = model.config.context
     longest = max(len(prompt) for prompt in prompts)
-    logits, cache, lengths = _prefill(model, prompts, min(sampling.max_new_tokens, context - longest))
+    logits, cache, lengths = _prefill(
+        model, prompts, min(sampling.max_new_tokens, context - longest)
+    )
     if num_samples > 1:
         repeated = torch.arange(len(prompts), device=lengths.device)
         repeated = repeated.repeat_interleave(num_samples)
@@ -160,7 +164,10 @@ def _generate_batch(
         logits = _decode(model, cache, tokens, lengths)
         # A row that has ended waits for the next compaction; its draws are not counted.
         lengths = torch.clamp(lengths + 1, max=cache.num_slots - 1)
-    return [_completion(*row) for row in zip(drawn.tolist(), logprobs.tolist(), counts.tolist(), strict=True)]
+    return [
+        _completion(*row)
+        for row in zip(drawn.tolist(), logprobs.tolist(), counts.tolist(), strict=True)
+    ]
 
 
 def _completion(tokens: list[int], logprobs: list[float], count: int) -> Completion:
@@ -205,5 +212,7 @@ def _draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> tuple[Tensor,
 
 def _uniforms(seed: int, key: int, sample: int, count: int) -> Tensor:
     """Numbers in [0, 1) that belong to one sample of one prompt, whatever else is sampled."""
-    mixed = (seed * 0x9E3779B97F4A7C15 + key * 0xBF58476D1CE4E5B9 + sample * 0x94D049BB133111EB) % 2**63
+    mixed = (
+        seed * 0x9E3779B97F4A7C15 + key * 0xBF58476D1CE4E5B9 + sample * 0x94D049BB133111EB
+    ) % 2**63
     return torch.rand(count, generator=torch.Generator().manual_seed(mixed))

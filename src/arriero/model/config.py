@@ -19,8 +19,12 @@ class ModelConfig(BaseModel):
     num_heads: int = Field(default=32, gt=0, description="query heads; 7B: 32")
     num_kv_heads: int = Field(default=32, gt=0, description="key/value heads; 8 at 34B and 70B")
     ffn_dim: int = Field(default=11_008, gt=0, description="width of the SwiGLU; 7B: 11,008")
-    context: int = Field(default=4096, gt=0, description="longest sequence in tokens; the paper: 4,096")
-    rope_theta: float = Field(default=10_000.0, gt=0, description="base of the rotary angles; 10,000")
+    context: int = Field(
+        default=4096, gt=0, description="longest sequence in tokens; the paper: 4,096"
+    )
+    rope_theta: float = Field(
+        default=10_000.0, gt=0, description="base of the rotary angles; 10,000"
+    )
     norm_eps: float = Field(default=1e-5, gt=0, description="epsilon of RMSNorm; 1e-5")
 
     @model_validator(mode="after")

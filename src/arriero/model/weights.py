@@ -1,8 +1,8 @@
 """Model folders: plain Hugging Face layout, safetensors only, nothing in them is ever executed.
 
-Departure: none from the format. Both `rope_parameters` / `dtype` (transformers 5) and `rope_theta` /
-`torch_dtype` (everything older, vLLM, llama.cpp) are written. Other Llama shapes, sharded writing
-and Meta's own layout are not covered here.
+Departure: none from the format. Both `rope_parameters` / `dtype` (transformers 5) and
+`rope_theta` / `torch_dtype` (everything older, vLLM, llama.cpp) are written. Other Llama shapes,
+sharded writing and Meta's own layout are not covered here.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import torch as safetensors_torch
 from torch import Tensor, nn
 
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel, ScoreModel
 from arriero.records import UserError
+
+# safetensors leaves the type of its paths open: results are cast where they come in.
+_safetensors = cast(Any, safetensors_torch)
 
 
 def save_language_model(model: LanguageModel, folder: Path) -> None:
@@ -80,7 +83,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 def config_from_hugging_face(raw: dict[str, Any], folder: Path) -> ModelConfig:
     """Our shape from Hugging Face's keys; raises UserError for what is not a plain Llama."""
     if raw.get("model_type") != "llama":
-        raise UserError(f"{folder}: model type {raw.get('model_type')!r} is not supported, only llama")
+        raise UserError(
+            f"{folder}: model type {raw.get('model_type')!r} is not supported, only llama"
+        )
     rope = cast(dict[str, Any], raw.get("rope_parameters") or raw.get("rope_scaling") or {})
     if rope.get("rope_type", rope.get("type", "default")) != "default":
         raise UserError(f"{folder}: scaled rotary embeddings are not supported")
@@ -139,7 +144,7 @@ def _save(
     weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     dtype = next(iter(weights.values())).dtype
     _write_json(folder / "config.json", config_to_hugging_face(config, dtype) | extra)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    _safetensors.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
@@ -153,7 +158,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         if not path.is_file():
             raise UserError(f"{path}: no such file; a model folder needs its safetensors weights")
         try:
-            weights |= load_file(path)
+            weights |= cast(dict[str, Tensor], _safetensors.load_file(path))
         except SafetensorError as error:
             raise UserError(f"{path}: damaged weights ({error})") from None
     return weights

@@ -1,4 +1,4 @@
-"""The things that travel through the system: dialogs, prompts, preferences, grades, errors. No torch."""
+"""What travels through the system: dialogs, prompts, preferences, grades, errors. No torch."""
 
 from arriero.records.dialog import Dialog, Message
 from arriero.records.errors import UserError

@@ -18,10 +18,12 @@ _EXTRAS = {"transformers": "evaluation", "pyarrow": "corpus", "fastapi": "servin
 
 
 def examine() -> list[str]:
-    """Lines about versions, cores, memory, disk, accelerators and the time that `tiny` would take."""
+    """Lines about versions, cores, memory, disk, accelerators and the time of `tiny` here."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    missing = [f"{name} (arriero[{extra}])" for name, extra in _EXTRAS.items() if not find_spec(name)]
+    missing = [
+        f"{name} (arriero[{extra}])" for name, extra in _EXTRAS.items() if not find_spec(name)
+    ]
     expected = forecast(load_recipe("tiny"))
     return [
         f"arriero {__version__}, Python {platform.python_version()}, PyTorch {torch.__version__}",

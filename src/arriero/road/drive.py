@@ -36,14 +36,15 @@ def drive(
     steps = stations(recipe, run)
     if until is not None:
         steps = steps[: _position(steps, until, last=True) + 1]
-    if restart_from is not None:
-        for step in steps[_position(steps, restart_from, last=False) :]:
-            shutil.rmtree(run / step.name, ignore_errors=True)
+    again = [] if restart_from is None else steps[_position(steps, restart_from, last=False) :]
     allowed = None
     if only is not None:
         steps = steps[: _position(steps, only, last=True) + 1]
         allowed = [step.name for step in steps if step.verb == only]
     _say_forecast(recipe, run, say)
+    # Only now, when nothing is left that could refuse the command.
+    for step in again:
+        shutil.rmtree(run / step.name, ignore_errors=True)
     run_steps(steps, recipe, run, say, only=allowed)
     report = write_report(run)
     say(f"report: {report}")

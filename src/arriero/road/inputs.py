@@ -14,7 +14,7 @@ from arriero.data.dialogs import read_dialogs
 from arriero.data.files import files_of, given_paths
 from arriero.data.prompts import read_prompts
 from arriero.data.writing import write_dialogs, write_prompts
-from arriero.records import Annotator, Dialog, Oracle, Prompt
+from arriero.records import Annotator, Dialog, Oracle, Prompt, UserError
 from arriero.road.recipe import DataConfig, WorldConfig
 from arriero.stages.workspace import Workspace
 from arriero.world import World
@@ -50,7 +50,11 @@ class Inputs:
 
 
 def prepare(config: DataConfig, folder: Path) -> Inputs:
-    """Paths of the inputs; those of the world lie in `folder` once `draw_world` wrote them."""
+    """Paths of the inputs; those of the world lie in `folder` once `draw_world` wrote them.
+
+    Raises:
+        UserError: files are wanted and one kind of them is not named or not there.
+    """
     if config.source == "world":
         return Inputs(
             corpus=(folder / "corpus.jsonl",),
@@ -60,10 +64,10 @@ def prepare(config: DataConfig, folder: Path) -> Inputs:
             world=config.world.seed,
         )
     return Inputs(
-        corpus=_existing(config.corpus),
-        instructions=_existing(config.instructions),
-        helpfulness=_existing(config.helpfulness),
-        safety=_existing(config.safety),
+        corpus=_existing("corpus", config.corpus),
+        instructions=_existing("instructions", config.instructions),
+        helpfulness=_existing("helpfulness", config.helpfulness),
+        safety=_existing("safety", config.safety),
         world=None,
     )
 
@@ -136,5 +140,7 @@ def _mixed(world: World, split: str, count: int, config: WorldConfig) -> list[Pr
     return [prompt for _, _, prompt in sorted(placed, key=lambda item: item[:2])]
 
 
-def _existing(names: Sequence[str]) -> tuple[Path, ...]:
+def _existing(key: str, names: Sequence[str]) -> tuple[Path, ...]:
+    if not names:
+        raise UserError(f"no {key} named; say --data.{key} PATH [PATH ...]")
     return tuple(given_paths([Path(name).expanduser() for name in names]))

@@ -31,16 +31,27 @@ class WorldConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(default=0, ge=0, description="which valley; the run's own seed is apart from it")
+    seed: int = Field(
+        default=0, ge=0, description="which valley; the run's own seed is apart from it"
+    )
     documents: int = Field(default=60_000, gt=0, description="documents of the corpus")
     demonstrations: int = Field(default=5_000, gt=0, description="dialogs of the SFT set")
-    preference_prompts: int = Field(default=4_000, gt=0, description="prompts that get compared answers")
-    comparison_prompts: int = Field(default=1_000, gt=0, description="held-out prompts of a track, compared")
-    policy_prompts: int = Field(default=2_000, gt=0, description="prompts of rejection sampling and of PPO")
+    preference_prompts: int = Field(
+        default=4_000, gt=0, description="prompts that get compared answers"
+    )
+    comparison_prompts: int = Field(
+        default=1_000, gt=0, description="held-out prompts of a track, compared"
+    )
+    policy_prompts: int = Field(
+        default=2_000, gt=0, description="prompts of rejection sampling and of PPO"
+    )
     held_out_prompts: int = Field(default=256, gt=0, description="prompts of PPO's early stop")
     test_prompts: int = Field(default=1_000, gt=0, description="prompts of each test set")
     safety_share: float = Field(
-        default=0.35, gt=0, lt=1, description="share of adversarial prompts among those to learn from"
+        default=0.35,
+        gt=0,
+        lt=1,
+        description="share of adversarial prompts among those to learn from",
     )
     borderline_share: float = Field(
         default=0.1, ge=0, lt=1, description="share of harmless prompts with dangerous words"
@@ -48,25 +59,19 @@ class WorldConfig(BaseModel):
 
 
 class DataConfig(BaseModel):
-    """Where the input comes from: the embedded world, or files, folders and hub ids of one's own."""
+    """Where the input comes from: the embedded world, or files and folders of one's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: Literal["world", "files"] = Field(default="world", description="the embedded world or files")
+    source: Literal["world", "files"] = Field(
+        default="world", description="the embedded world or files"
+    )
     world: WorldConfig = Field(default_factory=WorldConfig)
     corpus: tuple[str, ...] = Field(default=(), description="documents to pretrain on")
     instructions: tuple[str, ...] = Field(default=(), description="demonstrations to fine-tune on")
     helpfulness: tuple[str, ...] = Field(default=(), description="comparisons by helpfulness")
     safety: tuple[str, ...] = Field(default=(), description="comparisons by safety")
     max_dialogs: int = Field(default=0, ge=0, description="most demonstrations; 0 takes all")
-
-    @model_validator(mode="after")
-    def _files_are_named(self) -> DataConfig:
-        needed = ("corpus", "instructions", "helpfulness", "safety")
-        missing = [name for name in needed if not getattr(self, name)]
-        if self.source == "files" and missing:
-            raise ValueError(f"name your files: --data.{missing[0]} PATH [PATH ...]")
-        return self
 
 
 class Recipe(BaseModel):
@@ -79,7 +84,9 @@ class Recipe(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where models live")
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 takes all cores")
     scale: float = Field(default=1.0, gt=0, description="multiplies every budget of the recipe")
-    watts: float = Field(default=400.0, gt=0, description="power assumed for the energy figures, in W")
+    watts: float = Field(
+        default=400.0, gt=0, description="power assumed for the energy figures, in W"
+    )
     carbon_intensity: float = Field(
         default=GRID_INTENSITY, gt=0, description="kg CO2eq a kWh; 0.4235 as in Table 2"
     )
@@ -205,7 +212,8 @@ def _read(name_or_path: str) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8")
     else:
         raise UserError(
-            f"no recipe {name_or_path!r}; there are {', '.join(recipe_names())}, or name a .toml file"
+            f"no recipe {name_or_path!r}; there are {', '.join(recipe_names())}, "
+            "or name a .toml file"
         )
     try:
         return tomllib.loads(text)

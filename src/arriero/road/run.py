@@ -71,9 +71,11 @@ def run_steps(
     Raises:
         UserError: a step that may not run is not up to date.
     """
+    device = choose_device(recipe)
+    if only is not None and not run.is_dir():
+        raise UserError(f"{run}: no such run; `arriero run` makes one")
     run.mkdir(parents=True, exist_ok=True)
     (run / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
-    device = choose_device(recipe)
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
     manifests: dict[str, Manifest] = {}
     done: list[str] = []

@@ -7,7 +7,6 @@ other stage. The base model cannot hold a dialogue and is prompted with a few ex
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +49,9 @@ class EvaluateConfig(BaseModel):
     top_p: float = Field(default=0.9, gt=0, le=1, description="nucleus; 0.9")
     max_new_tokens: int = Field(default=512, gt=0, description="longest answer in tokens")
     prompts_per_set: int = Field(default=1000, gt=0, description="most prompts of a set")
-    dialogs: int = Field(default=24, ge=0, description="sample dialogs shown side by side in the report")
+    dialogs: int = Field(
+        default=24, ge=0, description="sample dialogs shown side by side in the report"
+    )
     max_rows: int = Field(default=256, gt=0, description="sequences sampled at once")
 
 
@@ -150,13 +151,15 @@ def _graded(
     if version == BASE:
         answers = _few_shot_answers(model, inputs.few_shot, prompts, sampling, workspace.seed)
     else:
-        sampled = model.answers(
-            prompts, sampling, seed=workspace.seed, max_rows=config.max_rows
-        )
+        sampled = model.answers(prompts, sampling, seed=workspace.seed, max_rows=config.max_rows)
         answers = [samples[0] for samples in sampled]
     ids = [
         encode_prompt(model.tokenizer, prompt.messages)
-        + (encode_answer(model.tokenizer, answer.text) if version == BASE else answer.completion.tokens)
+        + (
+            encode_answer(model.tokenizer, answer.text)
+            if version == BASE
+            else answer.completion.tokens
+        )
         for prompt, answer in zip(prompts, answers, strict=True)
     ]
     tagged = torch.tensor([prompt.track == "safety" for prompt in prompts])
@@ -205,9 +208,7 @@ def _few_shot_answers(
     ]
 
 
-def _perplexity(
-    model: ChatModel, shard: Shard, max_rows: int, device: torch.device
-) -> float:
+def _perplexity(model: ChatModel, shard: Shard, max_rows: int, device: torch.device) -> float:
     """On the last rows of the corpus, which pretraining held out."""
     rows = range(max(0, shard.num_rows - max_rows), shard.num_rows)
     batches = [shard.batch(rows[at : at + 8]) for at in range(0, len(rows), 8)]
@@ -225,7 +226,7 @@ def _write_answers(path: Path, answers: Sequence[GradedAnswer]) -> None:
     temporary.write_text(
         "".join(json.dumps(answer.as_row()) + "\n" for answer in answers), encoding="utf-8"
     )
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _dialogs(

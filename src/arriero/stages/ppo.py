@@ -48,7 +48,9 @@ class PpoConfig(BaseModel):
     samples: int = Field(default=512, gt=0, description="answers an iteration; 512")
     mini_batch: int = Field(default=64, gt=0, description="answers a gradient step; 64")
     clip: float = Field(default=0.2, gt=0, description="ratio clip; 0.2")
-    beta: float = Field(default=0.01, ge=0, description="KL weight; 0.01 (7B, 13B), 0.005 (34B, 70B)")
+    beta: float = Field(
+        default=0.01, ge=0, description="KL weight; 0.01 (7B, 13B), 0.005 (34B, 70B)"
+    )
     gamma: float = Field(default=1.0, gt=0, le=1, description="discount a token; ours")
     lam: float = Field(default=0.95, ge=0, le=1, description="lambda of GAE; ours")
     temperature: float = Field(default=1.0, gt=0, description="temperature of the rollouts")
@@ -67,7 +69,9 @@ class PpoConfig(BaseModel):
         default_factory=lambda: OptimizerConfig(peak=1e-6, warmup_steps=0, final_share=1.0),
         description="AdamW of the policy; the rate is constant",
     )
-    critic_peak: float = Field(default=1e-6, gt=0, description="constant learning rate of the critic; ours")
+    critic_peak: float = Field(
+        default=1e-6, gt=0, description="constant learning rate of the critic; ours"
+    )
 
 
 @dataclass(frozen=True)
@@ -190,9 +194,7 @@ def _iterate(
     with torch.no_grad():
         old = [_Old.of(config, learner, reference, rollouts.rows(p), whitened[p]) for p in parts]
     _whiten_advantages(old)
-    steps = [
-        _step(config, learner, part, iteration >= config.critic_warmup) for part in old
-    ]
+    steps = [_step(config, learner, part, iteration >= config.critic_warmup) for part in old]
     return {
         "iteration": iteration + 1,
         "step": iteration,
@@ -250,9 +252,7 @@ class _Old:
         return cls(rollouts, logprobs, values, advantages, returns, kl, spread, gap)
 
 
-def _step(
-    config: PpoConfig, learner: _Learner, old: _Old, policy_learns: bool
-) -> dict[str, float]:
+def _step(config: PpoConfig, learner: _Learner, old: _Old, policy_learns: bool) -> dict[str, float]:
     """One gradient step of policy and critic on one mini-batch."""
     mask = old.rollouts.mask.to(old.logprobs.device)
     num_tokens = mask.sum()

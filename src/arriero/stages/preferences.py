@@ -27,6 +27,10 @@ from arriero.tokenizer.chat import encode_answer, encode_prompt
 from arriero.tokenizer.tokenizer import Tokenizer
 
 TRACKS: tuple[Track, ...] = ("helpfulness", "safety")
+
+# The words of a prompt, by which it is the same in both tracks.
+_Key = tuple[str, ...]
+_SIDES = ("final", "held_out", "policy", "test", "train")
 _PROMPTS_A_PART = 512
 
 
@@ -36,21 +40,34 @@ class PreferencesConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperatures: tuple[float, ...] = Field(
-        default=(0.6, 0.8, 1.0, 1.2), min_length=1, description="temperatures that answers are sampled at"
+        default=(0.6, 0.8, 1.0, 1.2),
+        min_length=1,
+        description="temperatures that answers are sampled at",
     )
     max_new_tokens: int = Field(default=512, gt=0, description="longest answer in tokens")
     test_share: float = Field(
-        default=0.1, gt=0, lt=0.9, description="comparisons held out, by prompt; 1,000 a batch in the paper"
+        default=0.1,
+        gt=0,
+        lt=0.9,
+        description="comparisons held out, by prompt; 1,000 a batch in the paper",
     )
-    max_pairs: int = Field(default=0, ge=0, description="most comparisons adopted a track; 0 takes all")
+    max_pairs: int = Field(
+        default=0, ge=0, description="most comparisons adopted a track; 0 takes all"
+    )
     policy_share: float = Field(
-        default=0.25, gt=0, lt=0.9, description="adopted prompts kept back for the policy, unseen by rewards"
+        default=0.25,
+        gt=0,
+        lt=0.9,
+        description="adopted prompts kept back for the policy, unseen by rewards",
     )
     held_out_share: float = Field(
         default=0.1, gt=0, lt=0.5, description="of the prompts kept back, those of PPO's early stop"
     )
     final_share: float = Field(
-        default=0.25, gt=0, lt=0.5, description="of the prompts kept back, those of the final evaluation"
+        default=0.25,
+        gt=0,
+        lt=0.5,
+        description="of the prompts kept back, those of the final evaluation",
     )
 
 
@@ -100,57 +117,74 @@ def adopt(
     evaluation ask what the reward models have not seen.
     """
     tokenizer = Tokenizer.load(tokenizer_folder)
+    random = np.random.default_rng(workspace.seed)
     dropped: Counter[str] = Counter()
-    policy: list[tuple[str, Prompt]] = []
+    sides: dict[_Key, str] = {}
+    kept_back: dict[str, list[Prompt]] = {"held_out": [], "rejection": [], "ppo": []}
     for track, paths in files.items():
-        by_prompt: dict[tuple[str, ...], list[Preference]] = {}
-        for row in read_preferences(paths, skipped=dropped):
-            if row.chosen.strip() == row.rejected.strip():
-                dropped["the two answers are the same"] += 1
-            elif not _is_kept(row):
-                dropped["chosen is unsafe, the other safe"] += 1
-            elif _longest(tokenizer, row) > context:
-                dropped["longer than the context"] += 1
-            else:
-                key = tuple(message.content for message in row.prompt)
-                by_prompt.setdefault(key, []).append(replace(row, track=track))
-        groups = list(by_prompt.values())
-        order = np.random.default_rng(workspace.seed).permutation(len(groups)).tolist()
-        num_policy = max(3, int(len(groups) * config.policy_share))
-        num_test = max(1, int(len(groups) * config.test_share))
-        if len(groups) <= num_policy + num_test:
-            raise UserError(f"{track} preferences: {len(groups)} usable prompts are too few")
-        policy.extend(_kept_back(config, [groups[index][0] for index in order[:num_policy]]))
-        rest = order[num_policy:]
-        test = [row for index in rest[:num_test] for row in groups[index]]
-        train = [row for index in rest[num_test:] for row in groups[index]]
-        if config.max_pairs:
-            train = train[: config.max_pairs]
+        by_prompt = _usable(tokenizer, track, paths, context, dropped)
+        # A prompt that the other track has too stands where it stands there.
+        new = [key for key in by_prompt if key not in sides]
+        order = random.permutation(len(new)).tolist()
+        sides |= zip((new[index] for index in order), _sides(config, len(new)), strict=True)
+        rows: dict[str, list[Preference]] = {side: [] for side in _SIDES}
+        for key, side in sides.items():
+            rows[side].extend(by_prompt.get(key, []))
+        if not all(rows.values()):
+            raise UserError(f"{track} preferences: {len(by_prompt)} usable prompts are too few")
+        kept_back[f"test-{track}"] = _prompts(track, "final", rows)
+        kept_back["held_out"] += _prompts(track, "held_out", rows)
+        kept_back["rejection"] += _prompts(track, "policy", rows)
+        kept_back["ppo"] += _prompts(track, "policy", rows)
+        train, test = rows["train"][: config.max_pairs or None], rows["test"]
         write_preferences(workspace.folder / f"{track}-train.jsonl", train)
         write_preferences(workspace.folder / f"{track}-test.jsonl", test)
         workspace.say(f"{track}: {len(train)} comparisons to train on, {len(test)} held out")
-    for name in {name for name, _ in policy}:
-        prompts = [prompt for other, prompt in policy if other == name]
+    for name, prompts in kept_back.items():
         write_prompts(workspace.folder / f"prompts-{name}.jsonl", prompts)
     _write_statistics(workspace, tokenizer, dropped)
 
 
-def _kept_back(
-    config: PreferencesConfig, rows: Sequence[Preference]
-) -> list[tuple[str, Prompt]]:
-    """Prompts that no reward model sees, each with the file it goes to."""
-    num_final = max(1, round(len(rows) * config.final_share))
-    num_held_out = max(1, round(len(rows) * config.held_out_share))
-    placed: list[tuple[str, Prompt]] = []
-    for number, row in enumerate(rows):
-        prompt = Prompt(f"{row.track}-{number}", row.prompt, row.track, row.source)
-        if number < num_final:
-            placed.append((f"test-{row.track}", prompt))
-        elif number < num_final + num_held_out:
-            placed.append(("held_out", prompt))
+def _usable(
+    tokenizer: Tokenizer,
+    track: Track,
+    paths: Sequence[Path],
+    context: int,
+    dropped: Counter[str],
+) -> dict[_Key, list[Preference]]:
+    """The comparisons of a track that teach something, by prompt; the others are counted."""
+    by_prompt: dict[_Key, list[Preference]] = {}
+    for row in read_preferences(paths, skipped=dropped):
+        if row.chosen.strip() == row.rejected.strip():
+            dropped["the two answers are the same"] += 1
+        elif not _is_kept(row):
+            dropped["chosen is unsafe, the other safe"] += 1
+        elif _longest(tokenizer, row) > context:
+            dropped["longer than the context"] += 1
         else:
-            placed.extend([("rejection", prompt), ("ppo", prompt)])
-    return placed
+            key = tuple(message.content for message in row.prompt)
+            by_prompt.setdefault(key, []).append(replace(row, track=track))
+    return by_prompt
+
+
+def _sides(config: PreferencesConfig, count: int) -> list[str]:
+    """The side of each of `count` shuffled prompts: those kept back, those of test and train."""
+    num_policy = max(3, int(count * config.policy_share))
+    num_final = max(1, round(num_policy * config.final_share))
+    num_held_out = max(1, round(num_policy * config.held_out_share))
+    sides = ["final"] * num_final + ["held_out"] * num_held_out
+    sides += ["policy"] * (num_policy - len(sides))
+    sides += ["test"] * max(1, int(count * config.test_share))
+    return (sides + ["train"] * (count - len(sides)))[:count]
+
+
+def _prompts(track: Track, side: str, rows: Mapping[str, Sequence[Preference]]) -> list[Prompt]:
+    """The prompts of a side, each once."""
+    sources = {row.prompt: row.source for row in rows[side]}
+    return [
+        Prompt(f"{track}-{side}-{number}", messages, track, source)
+        for number, (messages, source) in enumerate(sources.items())
+    ]
 
 
 def _pairs(

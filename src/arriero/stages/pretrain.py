@@ -5,6 +5,7 @@ Departure: the corpus is read in one random order of rows; weighting of sources 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,7 +38,9 @@ class PretrainConfig(BaseModel):
     tokens_per_step: int = Field(default=4_194_304, gt=0, description="global batch in tokens; 4M")
     row_length: int = Field(default=4096, gt=0, description="tokens a row; 4,096")
     micro_rows: int = Field(default=4, gt=0, description="rows that go through the model at once")
-    valid_share: float = Field(default=0.001, gt=0, lt=0.5, description="rows held out for the loss curve")
+    valid_share: float = Field(
+        default=0.001, gt=0, lt=0.5, description="rows held out for the loss curve"
+    )
     max_valid_rows: int = Field(default=64, gt=0, description="at most so many rows held out")
     valid_every: int = Field(default=500, gt=0, description="steps between held-out losses")
     checkpoint_every: int = Field(default=1000, gt=0, description="steps between checkpoints")
@@ -65,11 +68,7 @@ def run(
 ) -> None:
     """Train the base model into `folder/model`."""
     tokenizer = Tokenizer.load(tokenizer_folder)
-    shard_folder = workspace.folder / "shard"
-    if not (shard_folder / "shard.json").exists():
-        num_tokens = write_shard(read_documents(corpus), tokenizer, shard_folder)
-        workspace.say(f"{num_tokens:,} tokens of text")
-    shard = Shard(shard_folder, config.row_length)
+    shard = _shard(config, corpus, tokenizer, workspace)
     num_valid = min(config.max_valid_rows, max(1, int(shard.num_rows * config.valid_share)))
     num_valid = min(num_valid, shard.num_rows - 1) if shard.num_rows > 1 else 0
     # The last rows are held out; training permutes the ones before them.
@@ -85,9 +84,10 @@ def run(
         with autocast(config.precision, workspace.device):
             return packed_loss_sum(model, batch, workspace.device)
 
-    valid_rows = range(num_train, shard.num_rows)
-    valid_loss = float("nan")
-    loss = float("nan")
+    held_out = [
+        shard.batch(range(i, min(i + config.micro_rows, shard.num_rows)))
+        for i in range(num_train, shard.num_rows, config.micro_rows)
+    ]
     for report, meter in fit(
         model,
         config.optimizer,
@@ -99,31 +99,37 @@ def run(
         num_items=lambda batch: batch.num_targets,
         unit="tokens",
     ):
-        loss = report.loss
         is_last = report.step + 1 == config.num_steps
         if (report.step + 1) % config.valid_every == 0 or is_last:
-            batches = [
-                shard.batch(valid_rows[i : i + config.micro_rows])
-                for i in range(0, len(valid_rows), config.micro_rows)
-            ]
-            valid_loss = mean_loss(model, batches, workspace.device)
-            meter.record(report, valid_loss=valid_loss)
+            meter.record(report, valid_loss=mean_loss(model, held_out, workspace.device))
         else:
             meter.record(report)
     save_language_model(model, workspace.model)
     tokenizer.save(workspace.model)
+    last = workspace.last_metrics()
     workspace.write_results(
         {
             "parameters": model_config.num_parameters,
             "tokens": config.num_steps * config.rows_per_step * config.row_length,
             "corpus_tokens": len(shard.tokens),
-            "train_loss": loss,
-            "valid_loss": valid_loss,
-            "perplexity": float(torch.tensor(valid_loss).exp()),
+            "train_loss": last["loss"],
+            "valid_loss": last["valid_loss"],
+            "perplexity": math.exp(last["valid_loss"]),
             "samples": _samples(model, shard, tokenizer, workspace.seed),
         }
     )
     clear_checkpoints(workspace)
+
+
+def _shard(
+    config: PretrainConfig, corpus: Sequence[Path], tokenizer: Tokenizer, workspace: Workspace
+) -> Shard:
+    """The tokenised corpus, written unless a stopped run has done so."""
+    folder = workspace.folder / "shard"
+    if not (folder / "shard.json").exists():
+        num_tokens = write_shard(read_documents(corpus), tokenizer, folder)
+        workspace.say(f"{num_tokens:,} tokens of text")
+    return Shard(folder, config.row_length)
 
 
 def packed_loss_sum(model: LanguageModel, batch: PackedBatch, device: torch.device) -> Tensor:
@@ -143,9 +149,7 @@ def packed_loss_sum(model: LanguageModel, batch: PackedBatch, device: torch.devi
 
 
 @torch.no_grad()
-def mean_loss(
-    model: LanguageModel, batches: Sequence[PackedBatch], device: torch.device
-) -> float:
+def mean_loss(model: LanguageModel, batches: Sequence[PackedBatch], device: torch.device) -> float:
     """Loss a token over all batches together; NaN if they hold no target."""
     total = sum(float(packed_loss_sum(model, batch, device)) for batch in batches)
     count = sum(batch.num_targets for batch in batches)

@@ -8,7 +8,6 @@ scores, part by part, so that a stopped stage goes on where it was.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,9 +38,13 @@ class RejectionConfig(BaseModel):
 
     samples_per_prompt: int = Field(default=16, gt=1, description="K, samples a prompt")
     temperatures: tuple[float, ...] = Field(
-        default=(0.8, 1.0, 1.2), min_length=1, description="tried on a few prompts; the best one is used"
+        default=(0.8, 1.0, 1.2),
+        min_length=1,
+        description="tried on a few prompts; the best one is used",
     )
-    fitting_prompts: int = Field(default=64, gt=0, description="prompts that the temperature is fitted on")
+    fitting_prompts: int = Field(
+        default=64, gt=0, description="prompts that the temperature is fitted on"
+    )
     max_new_tokens: int = Field(default=512, gt=0, description="longest answer in tokens")
     max_prompts: int = Field(default=0, ge=0, description="most prompts; 0 takes all")
     sft_share: float = Field(
@@ -157,7 +160,7 @@ def _part(
             for prompt, answers, row in zip(members, texts, scores.tolist(), strict=True)
         )
         temporary.write_text("".join(lines), encoding="utf-8")
-        os.replace(temporary, path)
+        temporary.replace(path)
         workspace.say(
             f"{begin + len(members)}/{len(prompts)} prompts sampled, "
             f"mean {float(scores.mean()):.2f}, best of {config.samples_per_prompt} "

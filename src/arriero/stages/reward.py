@@ -21,7 +21,7 @@ from arriero.alignment.scoring import pack_scored, packed_scores, score_sequence
 from arriero.data.preferences import read_preferences
 from arriero.data.shards import row_order
 from arriero.equations.intervals import wilson_interval
-from arriero.equations.ranking import MARGINS, ranking_loss, safety_loss
+from arriero.equations.ranking import MARGINS, pair_accuracy, ranking_loss, safety_loss
 from arriero.equations.schedule import reward_warmup_steps
 from arriero.model.heads import ScoreModel
 from arriero.model.weights import load_language_model, save_score_model
@@ -41,16 +41,28 @@ class RewardConfig(BaseModel):
 
     epochs: int = Field(default=1, gt=0, description="passes over the pairs; 1, more overfits")
     pairs_per_step: int = Field(default=512, gt=0, description="pairs of an optimizer step; 512")
-    micro_pairs: int = Field(default=32, gt=0, description="pairs that go through the model at once")
-    margin: Literal["none", "small", "large"] = Field(default="small", description="m(rating), Table 27")
+    micro_pairs: int = Field(
+        default=32, gt=0, description="pairs that go through the model at once"
+    )
+    margin: Literal["none", "small", "large"] = Field(
+        default="small", description="m(rating), Table 27"
+    )
     helpfulness_other_share: float = Field(
-        default=0.5, ge=0, lt=1, description="share of the helpfulness mix from the safety track; 0.5"
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="share of the helpfulness mix from the safety track; 0.5",
     )
     safety_other_share: float = Field(
-        default=0.1, ge=0, lt=1, description="share of the safety mix from the helpfulness track; 0.1"
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="share of the safety mix from the helpfulness track; 0.1",
     )
     safety_loss_weight: float = Field(
-        default=1.0, ge=0, description="weight of the safety label's cross-entropy in the safety model"
+        default=1.0,
+        ge=0,
+        description="weight of the safety label's cross-entropy in the safety model",
     )
     checkpoint_every: int = Field(default=50, gt=0, description="steps between checkpoints")
     precision: Precision = Field(default="bfloat16", description="type of the matrix products")
@@ -103,7 +115,6 @@ def run(
         with autocast(config.precision, workspace.device):
             return pair_loss_sum(model, batch, margins, weight, workspace.device)
 
-    loss = float("nan")
     for report, meter in fit(
         model,
         optimizer,
@@ -115,23 +126,15 @@ def run(
         num_items=len,
         unit="pairs",
     ):
-        loss = report.loss
         meter.record(report)
     save_score_model(model, workspace.model)
     tokenizer.save(workspace.model)
-    accuracy, histogram = {}, {}
-    for name, paths in test.items():
-        held_out = encode_pairs(tokenizer, list(read_preferences(paths)), model.config.context)
-        accuracy[name], scores = pair_accuracies(model, held_out)
-        if name == track:
-            histogram = score_histogram(scores)
-        figures = accuracy[name]["all"]
-        workspace.say(f"accuracy on {name}: {figures['accuracy']:.3f} of {figures['n']} pairs")
+    accuracy, histogram = _tried(model, tokenizer, track, test, workspace)
     workspace.write_results(
         {
             "name": track,
             "pairs": len(pairs),
-            "train_loss": loss,
+            "train_loss": workspace.last_metrics()["loss"],
             "mix": mix,
             "margin": config.margin,
             "accuracy": accuracy,
@@ -139,6 +142,26 @@ def run(
         }
     )
     clear_checkpoints(workspace)
+
+
+def _tried(
+    model: ScoreModel,
+    tokenizer: Tokenizer,
+    track: Track,
+    test: Mapping[str, Sequence[Path]],
+    workspace: Workspace,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Accuracies on every test set, and the histogram of scores on the own track's."""
+    accuracy: dict[str, Any] = {}
+    histogram: dict[str, Any] = {}
+    for name, paths in test.items():
+        held_out = encode_pairs(tokenizer, list(read_preferences(paths)), model.config.context)
+        accuracy[name], scores = pair_accuracies(model, held_out)
+        if name == track:
+            histogram = score_histogram(scores)
+        figures = accuracy[name]["all"]
+        workspace.say(f"accuracy on {name}: {figures['accuracy']:.3f} of {figures['n']} pairs")
+    return accuracy, histogram
 
 
 def mixed_rows(
@@ -203,24 +226,20 @@ def pair_accuracies(
     """
     scores = score_sequences(model, [p.chosen for p in pairs] + [p.rejected for p in pairs])
     scores = scores.view(2, len(pairs))
-    is_right = (scores[0] > scores[1]).tolist()
-    groups: dict[str, list[bool]] = {"all": is_right}
+    groups = {"all": list(range(len(pairs)))}
     for rating in Rating:
-        members = [r for r, pair in zip(is_right, pairs, strict=True) if pair.row.rating == rating]
+        members = [number for number, pair in enumerate(pairs) if pair.row.rating == rating]
         if members:
             groups[rating.value] = members
-    return {name: share_with_interval(members) for name, members in groups.items()}, scores
+    return {name: _accuracy(scores[:, members]) for name, members in groups.items()}, scores
 
 
-def share_with_interval(outcomes: Sequence[bool]) -> dict[str, float]:
-    """Share of True with its 95% Wilson interval."""
-    low, high = wilson_interval(sum(outcomes), len(outcomes))
-    return {
-        "accuracy": sum(outcomes) / max(1, len(outcomes)),
-        "low": low,
-        "high": high,
-        "n": len(outcomes),
-    }
+def _accuracy(scores: Tensor) -> dict[str, float]:
+    """Share of pairs [2, N] in the right order with its 95% Wilson interval."""
+    count = scores.shape[1]
+    share = float(pair_accuracy(scores[0], scores[1])) if count else 0.0
+    low, high = wilson_interval(share * count, count)
+    return {"accuracy": share, "low": low, "high": high, "n": count}
 
 
 def score_histogram(scores: Tensor) -> dict[str, Any]:

@@ -69,10 +69,7 @@ class ChatModel:
             max_rows=max_rows,
         )
         return [
-            [
-                Answer(self.tokenizer.decode(item.tokens).strip(), ids, item)
-                for item in completions
-            ]
+            [Answer(self.tokenizer.decode(item.tokens).strip(), ids, item) for item in completions]
             for ids, completions in zip(encoded, sampled, strict=True)
         ]
 

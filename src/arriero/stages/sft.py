@@ -39,7 +39,9 @@ class SftConfig(BaseModel):
     rows_per_step: int = Field(default=64, gt=0, description="global batch in rows; 64")
     row_length: int = Field(default=4096, gt=0, description="tokens a row; 4,096")
     micro_rows: int = Field(default=4, gt=0, description="rows that go through the model at once")
-    valid_share: float = Field(default=0.02, ge=0, lt=0.5, description="dialogs held out for the loss")
+    valid_share: float = Field(
+        default=0.02, ge=0, lt=0.5, description="dialogs held out for the loss"
+    )
     checkpoint_every: int = Field(default=200, gt=0, description="steps between checkpoints")
     precision: Precision = Field(default="bfloat16", description="type of the matrix products")
     optimizer: OptimizerConfig = Field(
@@ -90,6 +92,30 @@ def fine_tune(
     num_valid = int(len(encoded) * config.valid_share)
     valid = [encoded[index] for index in order[:num_valid]]
     train = [encoded[index] for index in order[num_valid:]]
+    num_rows = _fit(config, model, tokenizer, train, valid, workspace, keep_early)
+    save_chat_model(model, tokenizer, workspace.model)
+    last = workspace.last_metrics()
+    return {
+        "dialogs": len(train),
+        "dropped_too_long": len(dialogs) - len(encoded),
+        "answer_tokens": sum(sum(item.loss_mask) for item in train),
+        "rows": num_rows,
+        "train_loss": last["loss"],
+        "valid_loss": last["valid_loss"],
+        "samples": _samples(model, tokenizer, fitting[:200:50], workspace.seed),
+    }
+
+
+def _fit(
+    config: SftConfig,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    train: Sequence[EncodedDialog],
+    valid: Sequence[EncodedDialog],
+    workspace: Workspace,
+    keep_early: bool,
+) -> int:
+    """Train the model on packed dialogs; returns the number of rows."""
     rows = assign_rows([len(item.ids) for item in train], config.row_length)
     rows_per_step = min(config.rows_per_step, len(rows))
     steps_an_epoch = math.ceil(len(rows) / rows_per_step)
@@ -99,7 +125,9 @@ def fine_tune(
         chosen = row_order(len(rows), rows_per_step, step, workspace.seed)
         size = config.micro_rows
         return [
-            _pack([train[i] for row in chosen[at : at + size] for i in rows[row]], config.row_length)
+            _pack(
+                [train[i] for row in chosen[at : at + size] for i in rows[row]], config.row_length
+            )
             for at in range(0, len(chosen), size)
         ]
 
@@ -110,7 +138,6 @@ def fine_tune(
     valid_batches = [
         _pack(valid[at : at + 64], config.row_length) for at in range(0, len(valid), 64)
     ]
-    loss = valid_loss = float("nan")
     for report, meter in fit(
         model,
         config.optimizer,
@@ -122,25 +149,14 @@ def fine_tune(
         num_items=lambda batch: batch.num_targets,
         unit="tokens",
     ):
-        loss = report.loss
         done = report.step + 1
         if done % steps_an_epoch == 0 or done == num_steps:
-            valid_loss = mean_loss(model, valid_batches, workspace.device)
-            meter.record(report, valid_loss=valid_loss)
+            meter.record(report, valid_loss=mean_loss(model, valid_batches, workspace.device))
         else:
             meter.record(report)
         if keep_early and done == steps_an_epoch:
             save_chat_model(model, tokenizer, workspace.folder / "early")
-    save_chat_model(model, tokenizer, workspace.model)
-    return {
-        "dialogs": len(train),
-        "dropped_too_long": len(dialogs) - len(encoded),
-        "answer_tokens": sum(sum(item.loss_mask) for item in train),
-        "rows": len(rows),
-        "train_loss": loss,
-        "valid_loss": valid_loss,
-        "samples": _samples(model, tokenizer, fitting[:200:50], workspace.seed),
-    }
+    return len(rows)
 
 
 def save_chat_model(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:

@@ -21,7 +21,9 @@ class TokenizerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_megabytes: float = Field(
-        default=1000.0, gt=0, description="text that merges are counted on, in MB; the paper gives none"
+        default=1000.0,
+        gt=0,
+        description="text that merges are counted on, in MB; the paper gives none",
     )
 
 

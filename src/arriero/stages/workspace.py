@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +42,11 @@ class Workspace:
         """One JSON object a step."""
         return self.folder / "metrics.jsonl"
 
+    def last_metrics(self) -> dict[str, Any]:
+        """The last line of the metrics, whichever process wrote it."""
+        lines = self.metrics.read_text(encoding="utf-8").splitlines()
+        return json.loads(lines[-1])
+
     def write_results(self, results: dict[str, Any]) -> None:
         """Write results.json, whole or not at all."""
         write_json(self.folder / "results.json", results)
@@ -52,4 +56,4 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON by way of a temporary file, so that a reader never sees half of it."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)

@@ -17,11 +17,11 @@ from arriero.world.tasks import Task, Tasks
 
 KIND_SHARES = {"ordinary": 0.82, "adversarial": 0.12, "borderline": 0.06}
 ORDINARY_SHARES = {
-    "helpful": 0.45,
-    "curt": 0.25,
-    "long": 0.15,
-    "incomplete": 0.08,
-    "wrong": 0.07,
+    "helpful": 0.52,
+    "curt": 0.28,
+    "long": 0.10,
+    "incomplete": 0.06,
+    "wrong": 0.04,
 }
 BORDERLINE_SHARES = {"helpful": 0.55, "plain": 0.20, "curt": 0.15, "refusal": 0.10}
 # Share of harmful compliance by attack vector; the rest falls to NOT_HARMFUL_SHARES.

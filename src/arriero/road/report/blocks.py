@@ -67,18 +67,16 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A stacked bar; `low` and `high` in [0, 1] draw an interval on it."""
+    """A stacked bar with a note, such as its interval."""
 
     label: str
     segments: Sequence[Segment]
     note: str = ""
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bars:
-    """Stacked bars below one another, drawn by the browser: they keep their text size on a phone."""
+    """Stacked bars, drawn by the browser: their text keeps its size on a phone."""
 
     kind: ClassVar[str] = "bars"
     title: str

@@ -1,65 +1,23 @@
-"""The few kinds of figures of the report, drawn with matplotlib, given out as inline SVG.
-
-Colours go into the SVG as CSS variables, so that one drawing is right in light, in dark and in
-print; text stays text; nothing depends on the time or the machine.
-"""
+"""The few kinds of figures of the report: curves, intervals, histograms, ridges, a path."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import matplotlib
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from arriero.road.report.svg import STAND_IN, render_svg
+
 SERIES = ("blue", "amber", "green", "vermilion", "purple", "sky", "olive")
-_ROLES = ("ink", "soft", "line", "paper", "grey", *SERIES)
-# Colours that occur nowhere else stand for the roles until the SVG is written.
-_STAND_IN = {role: f"#0a00{index + 16:02x}" for index, role in enumerate(_ROLES)}
 _MAX_POINTS = 400
-_SIZE = (4.6, 2.75)
+_SIZE = (4.1, 2.55)
 _SMALL = (3.1, 1.85)
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 Interval = tuple[float, float | None, float | None]  # value, low, high
-_STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "arriero",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _STAND_IN["line"],
-    "axes.labelcolor": _STAND_IN["soft"],
-    "axes.labelsize": 9,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.unicode_minus": True,
-    "grid.color": _STAND_IN["line"],
-    "grid.linewidth": 0.6,
-    "xtick.color": _STAND_IN["line"],
-    "ytick.color": _STAND_IN["line"],
-    "xtick.labelcolor": _STAND_IN["soft"],
-    "ytick.labelcolor": _STAND_IN["soft"],
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "text.color": _STAND_IN["ink"],
-    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "legend.handlelength": 1.4,
-    "lines.solid_capstyle": "round",
-    "lines.linewidth": 1.8,
-    "figure.constrained_layout.use": True,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +59,7 @@ def draw_curves(
         for curve in curves:
             _draw_curve(axes, curve)
         for at, name in marks:
-            axes.axvline(at, color=_STAND_IN["soft"], linewidth=0.9, linestyle=(0, (3, 3)))
+            axes.axvline(at, color=STAND_IN["soft"], linewidth=0.9, linestyle=(0, (3, 3)))
             axes.annotate(
                 name,
                 (at, 0.02),
@@ -109,19 +67,20 @@ def draw_curves(
                 xytext=(3, 2),
                 textcoords="offset points",
                 fontsize=8,
-                color=_STAND_IN["soft"],
+                color=STAND_IN["soft"],
             )
         axes.set_xlabel(x)
         axes.set_ylabel(y)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=4 if is_small else 6, integer=has_integers))
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4 if is_small else 6))
+        axes.xaxis.set_major_locator(_ticks(4 if is_small else 6, integer=has_integers))
+        axes.yaxis.set_major_locator(_ticks(4 if is_small else 6))
         axes.xaxis.set_major_formatter(FuncFormatter(_tick))
-        if is_percent:
-            axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
+        axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick if is_percent else _tick))
         axes.margins(x=0.02)
+        if len(at := {value for curve in curves for value in curve.x}) == 1:
+            axes.set_xlim(min(at) - 1, max(at) + 1)
         _add_legend(axes, sum(bool(curve.label) for curve in curves))
 
-    return _render(draw, _SMALL if is_small else _SIZE)
+    return render_svg(draw, _SMALL if is_small else _SIZE)
 
 
 def _draw_curve(axes: Axes, curve: Curve) -> None:
@@ -130,7 +89,7 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
         [*curve.x[:-1:step], *curve.x[-1:]],
         [*curve.y[:-1:step], *curve.y[-1:]],
         label=_label(curve.label) if curve.label else None,
-        color=_STAND_IN[curve.role],
+        color=STAND_IN[curve.role],
         alpha=0.3 if curve.is_faint else 1.0,
         linewidth=1.0 if curve.is_faint else 1.8,
         linestyle=(0, (4, 2)) if curve.is_dashed else "-",
@@ -158,7 +117,7 @@ def draw_intervals(
 
     def draw(axes: Axes) -> None:
         if reference is not None:
-            axes.axvline(reference, color=_STAND_IN["soft"], linewidth=1, linestyle=(0, (3, 3)))
+            axes.axvline(reference, color=STAND_IN["soft"], linewidth=1, linestyle=(0, (3, 3)))
         num_series = len(series)
         for index, (name, values) in enumerate(series.items()):
             offset = (index - (num_series - 1) / 2) * 0.26
@@ -168,24 +127,24 @@ def draw_intervals(
                 role = row_roles[row] if row_roles is not None else roles[index]
                 middle, low, high = value
                 if low is not None and high is not None:
-                    axes.plot([low, high], [row + offset] * 2, color=_STAND_IN[role], linewidth=2.2)
+                    axes.plot([low, high], [row + offset] * 2, color=STAND_IN[role], linewidth=2.2)
                 axes.plot(
                     [middle],
                     [row + offset],
                     marker=_MARKERS[index % len(_MARKERS)],
                     markersize=6,
-                    color=_STAND_IN[role],
-                    markeredgecolor=_STAND_IN["paper"],
+                    color=STAND_IN[role],
+                    markeredgecolor=STAND_IN["paper"],
                     linestyle="",
                     label=_label(name) if num_series > 1 and row == _first(values) else None,
                 )
         axes.set_yticks(range(len(rows)), [_label(row) for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.tick_params(axis="y", length=0, labelcolor=_STAND_IN["ink"])
+        axes.tick_params(axis="y", length=0, labelcolor=STAND_IN["ink"])
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(x)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        axes.xaxis.set_major_locator(_ticks(5))
         if is_percent:
             axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
         if starts_at_zero:
@@ -194,7 +153,7 @@ def draw_intervals(
 
     lines = 0.13 * any("\n" in row for row in rows)
     height = 0.75 + (0.26 * max(1, len(series)) + 0.16 + lines) * len(rows)
-    return _render(draw, (_SIZE[0], max(1.5, min(height, 6.0))))
+    return render_svg(draw, (_SIZE[0], max(1.5, min(height, 6.0))))
 
 
 def _first(values: Sequence[Interval | None]) -> int:
@@ -209,17 +168,17 @@ def draw_histograms(
     def draw(axes: Axes) -> None:
         for role, (name, values) in zip(roles, counts.items(), strict=False):
             shares = np.asarray(values, dtype=np.float64) / max(float(sum(values)), 1.0)
-            colour = _STAND_IN[role]
+            colour = STAND_IN[role]
             axes.stairs(shares, edges, fill=True, color=colour, alpha=0.28, linewidth=0)
             axes.stairs(shares, edges, color=colour, linewidth=1.6, label=_label(name))
         axes.set_xlabel(x)
         axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.yaxis.set_major_locator(_ticks(4))
         axes.set_ylim(bottom=0)
         axes.margins(x=0)
         _add_legend(axes, len(counts))
 
-    return _render(draw, _SIZE)
+    return render_svg(draw, _SIZE)
 
 
 def draw_ridges(
@@ -236,21 +195,21 @@ def draw_ridges(
         for row, (share, role) in enumerate(zip(shares, roles, strict=False)):
             base = -row
             top = base + 0.86 * share / peak
-            colour = _STAND_IN[role]
+            colour = STAND_IN[role]
             axes.stairs(top, edges, baseline=base, fill=True, color=colour, alpha=0.35, linewidth=0)
             axes.stairs(top, edges, baseline=base, color=colour, linewidth=1.3)
             mean = float((share * centres).sum() / max(share.sum(), 1e-9))
-            axes.plot([mean, mean], [base, base + 0.9], color=_STAND_IN["ink"], linewidth=1.1)
+            axes.plot([mean, mean], [base, base + 0.9], color=STAND_IN["ink"], linewidth=1.1)
         axes.set_yticks([-row for row in range(len(shares))], [_label(name) for name in counts])
-        axes.tick_params(axis="y", length=0, labelcolor=_STAND_IN["ink"])
+        axes.tick_params(axis="y", length=0, labelcolor=STAND_IN["ink"])
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
         axes.set_ylim(-len(shares) + 0.9, 1.0)
         axes.margins(x=0)
         axes.set_xlabel(x)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+        axes.xaxis.set_major_locator(_ticks(6))
 
-    return _render(draw, (_SIZE[0], 0.8 + 0.52 * len(counts)))
+    return render_svg(draw, (_SIZE[0], 0.8 + 0.52 * len(counts)))
 
 
 def draw_path(
@@ -265,8 +224,8 @@ def draw_path(
                 *[[value] for value in place],
                 marker="o",
                 markersize=9,
-                color=_STAND_IN[role],
-                markeredgecolor=_STAND_IN["paper"],
+                color=STAND_IN[role],
+                markeredgecolor=STAND_IN["paper"],
                 linestyle="",
                 zorder=3,
             )
@@ -274,13 +233,13 @@ def draw_path(
         axes.set_ylabel(y)
         axes.margins(0.2)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(nbins=5))
+            axis.set_major_locator(_ticks(5))
             axis.set_major_formatter(FuncFormatter(_percent_tick))
-        # Limits are final now, so distances on the drawing are known.
+        axes.autoscale_view()  # from here on distances on the drawing are known
         on_page = [tuple(axes.transData.transform(place)) for place in places]
         for start, end, a, b in zip(places, places[1:], on_page, on_page[1:], strict=False):
             if np.hypot(b[0] - a[0], b[1] - a[1]) > 18:
-                arrow = {"arrowstyle": "-|>", "color": _STAND_IN["soft"], "linewidth": 1.3}
+                arrow = {"arrowstyle": "-|>", "color": STAND_IN["soft"], "linewidth": 1.3}
                 arrow |= {"shrinkA": 6, "shrinkB": 7}
                 axes.annotate("", xy=end, xytext=start, arrowprops=arrow)
         for name, place, offset in zip(
@@ -296,7 +255,7 @@ def draw_path(
                 fontweight="bold",
             )
 
-    return _render(draw, (_SIZE[0], 3.3))
+    return render_svg(draw, (_SIZE[0], 3.3))
 
 
 def _label_offsets(
@@ -331,10 +290,17 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
+def _ticks(most: int, *, integer: bool = False) -> MaxNLocator:
+    """Ticks at round numbers only: steps of 3 or 1.5 make odd reading."""
+    return MaxNLocator(nbins=most, integer=integer, steps=[1, 2, 2.5, 5, 10])
+
+
 def _tick(value: float, _position: int) -> str:
     if abs(value) >= 1e6:
-        return f"{value / 1e6:g}M"
-    return f"{value / 1e3:g}k" if abs(value) >= 10_000 else f"{value:g}"
+        shown = f"{value / 1e6:g}M"
+    else:
+        shown = f"{value / 1e3:g}k" if abs(value) >= 10_000 else f"{value:g}"
+    return shown.replace("-", "−")
 
 
 def _percent_tick(value: float, _position: int) -> str:
@@ -357,38 +323,5 @@ def _add_legend(axes: Axes, num_labels: int) -> None:
         ncols=min(num_labels, 3),
         borderaxespad=0.2,
         columnspacing=1.3,
-        labelcolor=_STAND_IN["ink"],
+        labelcolor=STAND_IN["ink"],
     )
-
-
-def _render(draw: Callable[[Axes], None], size: tuple[float, float]) -> Markup:
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        # The reader's browser has the fonts for what the measuring font lacks.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = Figure(figsize=size)
-        draw(figure.add_subplot())
-        stream = io.StringIO()
-        metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(stream, format="svg", transparent=True, metadata=metadata)
-    return _inline(stream.getvalue())
-
-
-def _inline(svg: str) -> Markup:
-    """A matplotlib SVG file as an element of a page: unique ids, our colours, no fixed size."""
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)
-    view = re.search(r'viewBox="[^"]*"', body)
-    opening = f'<svg {view.group() if view else ""} class="plot" aria-hidden="true">'
-    body = opening + body[body.index(">") + 1 :]
-    prefix = "f" + hashlib.sha256(body.encode()).hexdigest()[:8]
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
-    body = re.sub(
-        r' id="([^"]*)"',
-        lambda match: f' id="{prefix}-{match[1]}"' if match[1] in used else "",
-        body,
-    )
-    body = re.sub(r'xlink:href="#', f'href="#{prefix}-', body)
-    body = body.replace("url(#", f"url(#{prefix}-")
-    for role, colour in _STAND_IN.items():
-        body = body.replace(colour, f"var(--{role})")
-    return Markup(re.sub(r"\n\s*", "\n", body).strip())  # matplotlib has escaped the text in it

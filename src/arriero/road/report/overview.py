@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from arriero.road.report.blocks import Milestone, Section, Tile, TileRow
 from arriero.road.report.costs import total_seconds
 from arriero.road.report.drawing import Interval
+from arriero.road.report.evaluation import Evaluation
 from arriero.road.report.folder import Json, RunFolder, mapping, mappings, number, text
-from arriero.road.report.outcome import Evaluation
 from arriero.road.report.wording import MISSING, count, decimal, duration, percent
 
 _SECTION_OF = {

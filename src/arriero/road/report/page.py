@@ -15,14 +15,9 @@ from jinja2 import Environment, StrictUndefined
 
 from arriero.road.report.blocks import Section
 from arriero.road.report.costs import assumed_watts, costs_section, total, total_seconds
+from arriero.road.report.evaluation import Evaluation, read_evaluation
 from arriero.road.report.folder import RunFolder, number, read_run, text
-from arriero.road.report.outcome import (
-    Evaluation,
-    dialogs_section,
-    read_evaluation,
-    safety_section,
-    versions_section,
-)
+from arriero.road.report.outcome import dialogs_section, safety_section
 from arriero.road.report.overview import milestones, tiles
 from arriero.road.report.preferences import preferences_section, rewards_section
 from arriero.road.report.pretraining import (
@@ -32,7 +27,8 @@ from arriero.road.report.pretraining import (
     tokenizer_section,
 )
 from arriero.road.report.tuning import ppo_section, rejection_section
-from arriero.road.report.wording import carbon, duration, energy
+from arriero.road.report.versions import versions_section
+from arriero.road.report.wording import MISSING, carbon, duration, energy
 
 _KNOWN = frozenset(
     {"inputs", "tokenizer", "pretrain", "sft", "preferences", "reward", "rejection", "ppo"}
@@ -115,10 +111,10 @@ def _facts(run: RunFolder) -> list[tuple[str, str]]:
     )
     facts = [
         ("recipe", text(run.recipe.get("recipe") or run.recipe.get("name")) or run.name),
-        ("seed", "–" if seed is None else f"{seed:g}"),
+        ("seed", MISSING if seed is None else f"{seed:g}"),
         ("time", duration(total_seconds(run))),
         ("energy", energy_note),
         ("CO₂eq", carbon(total(run, "co2_g"))),
         ("code", ", ".join(code for code in codes if code)[:60]),
     ]
-    return [(name, value) for name, value in facts if value and not value.startswith("–")]
+    return [(name, value) for name, value in facts if value and not value.startswith(MISSING)]

@@ -19,7 +19,7 @@ from arriero.road.report.blocks import (
 from arriero.road.report.drawing import SERIES, Interval, draw_histograms, draw_intervals
 from arriero.road.report.folder import Json, RunFolder, StageFolder, mapping, number, numbers
 from arriero.road.report.pretraining import add_facts, add_figure, loss_figure
-from arriero.road.report.samples import read_samples
+from arriero.road.report.samples import in_turn, read_samples
 from arriero.road.report.wording import count, decimal, interval, percent, plain
 
 _RATINGS = tuple(rating.value for rating in Rating)
@@ -61,7 +61,7 @@ def preferences_section(run: RunFolder) -> Section | None:
         dropped = mapping(stage.results.get("dropped"))
         facts = [(f"dropped: {plain(reason)}", count(number(n))) for reason, n in dropped.items()]
         add_facts(blocks, facts)
-        if samples := read_samples(stage.results.get("examples")):
+        if samples := in_turn(read_samples(stage.results.get("examples"))):
             look = "Two answers from two variants of the model; an annotator chose one."
             blocks.append(Samples(title=f"Comparisons ({stage.label})", samples=samples, look=look))
     lead = "Pairs of the model's own answers, compared by annotators: what the reward models learn."
@@ -124,7 +124,10 @@ def rewards_section(run: RunFolder) -> Section | None:
     for stage in stages:
         add_figure(blocks, _score_histogram(stage))
     for stage in stages:
-        look = "One pass over the pairs. Guessing costs 0.69, which is log 2, before any margin."
+        look = (
+            "One pass over the pairs. Guessing costs 0.69, which is log 2, before margin and "
+            "safety loss."
+        )
         add_figure(
             blocks,
             loss_figure(stage, f"Loss, {stage.short_label}", look, "Equation 2", unit="pair"),
@@ -171,7 +174,7 @@ def _accuracy_cells(entries: Sequence[Json]) -> list[Cell]:
     return [
         Cell(
             percent(value),
-            interval(number(entry.get("low")), number(entry.get("high"))),
+            "" if value is None else interval(number(entry.get("low")), number(entry.get("high"))),
             None if value is None else min(max((value - 0.5) / 0.5, 0.0), 1.0),
             len(values) > 1 and value is not None and value == best,
         )

@@ -6,7 +6,7 @@ from arriero.road.report.blocks import Block, Facts, Figure, Pieces, Samples, Se
 from arriero.road.report.drawing import Curve, draw_curves, smoothed
 from arriero.road.report.folder import RunFolder, StageFolder, items, mappings, number, text
 from arriero.road.report.samples import read_samples
-from arriero.road.report.wording import count, decimal, percent
+from arriero.road.report.wording import MISSING, count, decimal, percent
 
 _MAX_PIECES = 220
 
@@ -168,7 +168,7 @@ def rate_figure(stage: StageFolder) -> Figure | None:
 
 def add_facts(blocks: list[Block], facts: list[tuple[str, str]]) -> None:
     """Append the facts that are there."""
-    if known := [(name, value) for name, value in facts if value != "–"]:
+    if known := [(name, value) for name, value in facts if value != MISSING]:
         blocks.append(Facts(known))
 
 

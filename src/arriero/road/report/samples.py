@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from arriero.road.report.blocks import Answer, Sample
 from arriero.road.report.folder import Json, items, mapping, mappings, number, text
@@ -70,6 +71,15 @@ def _score_badges(item: Json, key: str) -> list[tuple[str, str]]:
     if score is None and key in ("answer", "text"):
         score = number(item.get("score"))
     return [] if score is None else [(f"reward {decimal(score)}", "plain")]
+
+
+def in_turn(samples: Sequence[Sample]) -> list[Sample]:
+    """One of each kind (its first tag) in turn, so that the first few show every kind."""
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(next(iter(sample.tags), ""), []).append(sample)
+    rounds = zip_longest(*groups.values())
+    return [sample for members in rounds for sample in members if sample is not None]
 
 
 def read_prompt(value: object) -> list[tuple[str, str]]:

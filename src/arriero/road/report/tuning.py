@@ -6,10 +6,10 @@ from markupsafe import Markup
 
 from arriero.road.report.blocks import Block, Figure, Panels, Samples, Section
 from arriero.road.report.drawing import Curve, draw_curves
-from arriero.road.report.folder import RunFolder, StageFolder, mappings, number
+from arriero.road.report.folder import RunFolder, StageFolder, mappings, number, text
 from arriero.road.report.pretraining import add_facts, add_figure, add_samples, loss_figure
 from arriero.road.report.samples import read_samples
-from arriero.road.report.wording import count, decimal
+from arriero.road.report.wording import MISSING, count, decimal
 
 # What PPO logs each iteration: key(s), title, what it says; in the order of the page.
 _PPO_PANELS = (
@@ -119,13 +119,13 @@ def ppo_section(run: RunFolder) -> Section | None:
     stages = run.of("ppo")
     for stage in stages:
         results = stage.results
-        stopped = results.get("stopped_early")
+        stopped = text(results.get("stopped_early"))
         facts = [
             ("iterations", count(number(results.get("iterations")))),
             ("best iteration", count(number(results.get("best_iteration")))),
             ("held-out reward at the start", decimal(number(results.get("held_out_start")))),
             ("held-out reward at its best", decimal(number(results.get("held_out_best")))),
-            ("stopped early", {True: "yes", False: "no"}.get(stopped, "–")),
+            ("stopped early", {"True": "yes", "False": "no"}.get(stopped, MISSING)),
         ]
         add_facts(blocks, facts)
         suffix = f", v{stage.version}" if len(stages) > 1 else ""
@@ -155,6 +155,9 @@ def _panels(stage: StageFolder) -> list[tuple[str, Markup]]:
         curves: list[Curve] = []
         for key, role in zip(keys, ("blue", "green"), strict=False):
             iterations, values = stage.series("iteration", key)
+            start = number(stage.results.get("held_out_start"))
+            if key == "held_out" and start is not None and iterations and iterations[0] > 0:
+                iterations, values = [0.0, *iterations], [start, *values]
             if iterations:
                 label = key.removeprefix("score_") if len(keys) > 1 else ""
                 is_sparse = key == "held_out"

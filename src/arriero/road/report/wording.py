@@ -32,7 +32,7 @@ def count(value: float | None) -> str:
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
-    """About `digits` significant digits without exponents for everyday sizes: 0.012345 -> `0.0123`."""
+    """About `digits` significant digits: 0.012345 -> `0.0123`; 1234.5 -> `1,234`."""
     if value is None:
         return MISSING
     if value == 0:

@@ -1,0 +1,213 @@
+"""Report section of the versions against one another: paths, rewards, wins, the price paid."""
+
+from __future__ import annotations
+
+from arriero.road.report.blocks import Bar, Bars, Block, Cell, Figure, Section, Segment, Table
+from arriero.road.report.drawing import Interval, draw_intervals, draw_path, draw_ridges
+from arriero.road.report.evaluation import Evaluation
+from arriero.road.report.folder import Json, mapping, mappings, number, numbers, text
+from arriero.road.report.wording import count, decimal, interval, percent, plain
+
+
+def versions_section(evaluation: Evaluation) -> Section | None:
+    """The path (Figure 11), reward distributions (Figure 20), comparisons, perplexity."""
+    blocks: list[Block] = [*_paths(evaluation), *_distributions(evaluation)]
+    wins = _wins(evaluation)
+    blocks += wins
+    paired = _paired(evaluation)
+    if paired is not None:
+        blocks.append(paired)
+    agreement = _agreement(evaluation)
+    if agreement is not None:
+        blocks.append(agreement)
+    facts = _perplexity(evaluation)
+    if facts is not None:
+        blocks.append(facts)
+    lead = "Every version answers the same unseen prompts; judged by the reward models"
+    lead += " and by the oracle." if evaluation.results.get("has_oracle") else "."
+    return Section("versions", "From version to version", lead, blocks) if blocks else None
+
+
+def _paths(evaluation: Evaluation) -> list[Figure]:
+    figures: list[Figure] = []
+    for prefix, judge in (("", "our reward models"), ("oracle_", "the oracle")):
+        points = _points(evaluation, prefix)
+        if not points:
+            continue
+        figures.append(
+            Figure(
+                title=f"The path, by {judge}",
+                svg=draw_path(
+                    points,
+                    roles=[evaluation.role(version) for version in points],
+                    x="helpfulness",
+                    y="safety",
+                ),
+                look="Up and to the right is better on both axes. "
+                + (
+                    "The truth that no stage has seen: it should tell the same story."
+                    if prefix
+                    else "Measured by the models that did the training: they flatter."
+                ),
+                paper="Figure 11",
+            )
+        )
+    return figures
+
+
+def _points(evaluation: Evaluation, prefix: str) -> dict[str, tuple[float, float]]:
+    path = mapping(evaluation.results.get("path"))
+    points: dict[str, tuple[float, float]] = {}
+    for version in evaluation.versions:
+        entry = mapping(path.get(version))
+        helpfulness = number(entry.get(f"{prefix}helpfulness"))
+        safety = number(entry.get(f"{prefix}safety"))
+        if helpfulness is not None and safety is not None:
+            points[version] = (helpfulness, safety)
+    return points
+
+
+def _distributions(evaluation: Evaluation) -> list[Figure]:
+    figures: list[Figure] = []
+    for name, histogram in mapping(evaluation.results.get("reward_distributions")).items():
+        histogram = mapping(histogram)
+        edges = numbers(histogram.get("edges"))
+        counts = {
+            version: values
+            for version in evaluation.versions
+            if len(values := numbers(histogram.get(version))) == len(edges) - 1 and values
+        }
+        if not counts:
+            continue
+        figures.append(
+            Figure(
+                title=f"Rewards by version, {plain(name)}",
+                svg=draw_ridges(
+                    edges,
+                    counts,
+                    roles=[evaluation.role(version) for version in counts],
+                    x="probability" if edges[0] >= 0 and edges[-1] <= 1 else "score",
+                ),
+                look="From version to version the scores should move to the right and the left "
+                "tail should thin out. The line is the mean.",
+                paper="Figure 20",
+            )
+        )
+    return figures
+
+
+def _wins(evaluation: Evaluation) -> list[Bars]:
+    judges: dict[str, list[Bar]] = {}
+    for entry in _by_pair(evaluation.results.get("wins")):
+        outcome = [number(entry.get(key)) or 0.0 for key in ("wins", "ties", "losses")]
+        total = sum(outcome)
+        if total <= 0:
+            continue
+        names = ("win", "tie", "loss")
+        segments = [
+            Segment(name, part / total, role)
+            for name, part, role in zip(names, outcome, ("blue", "grey", "vermilion"), strict=True)
+        ]
+        a, b, set_name = (text(entry.get(key)) for key in ("a", "b", "set"))
+        label = f"{a} against {b}" + (f", {set_name} prompts" if set_name else "")
+        judges.setdefault(text(entry.get("judge")) or "unknown", []).append(
+            Bar(label, segments, _win_note(entry, total))
+        )
+    names = {"oracle": "the oracle", "reward": "our reward models"}
+    return [
+        Bars(
+            title=f"Win, tie, loss, by {names.get(judge, judge)}",
+            bars=bars,
+            look="Share = wins / (wins + losses), with its 95% interval; 50% would be a draw.",
+            paper="Figure 12 and section 3.4",
+        )
+        for judge, bars in sorted(judges.items())
+    ]
+
+
+def _by_pair(value: object) -> list[Json]:
+    """Comparisons with the sets of each pair of versions together, all prompts first."""
+    entries = mappings(value)
+    pairs = [(text(entry.get("a")), text(entry.get("b"))) for entry in entries]
+    numbered = sorted(
+        zip(pairs, entries, strict=True),
+        key=lambda item: (pairs.index(item[0]), item[1].get("set") != "all"),
+    )
+    return [entry for _, entry in numbered]
+
+
+def _win_note(entry: Json, total: float) -> str:
+    share, low, high = (number(entry.get(key)) for key in ("share", "low", "high"))
+    if share is None:
+        return f"{count(total)} pairs"
+    bounds = "" if low is None or high is None else f" ({100 * low:.1f}–{100 * high:.1f})"
+    return f"share {percent(share)}{bounds} of {count(total)}"
+
+
+def _paired(evaluation: Evaluation) -> Figure | None:
+    rows: list[str] = []
+    values: list[Interval | None] = []
+    for entry in _by_pair(evaluation.results.get("paired")):
+        difference = number(entry.get("difference"))
+        if difference is None:
+            continue
+        rows.append(
+            f"{text(entry.get('a'))} − {text(entry.get('b'))}\n{text(entry.get('set'))} prompts"
+        )
+        values.append((difference, number(entry.get("low")), number(entry.get("high"))))
+    if not rows:
+        return None
+    return Figure(
+        title="Paired differences",
+        svg=draw_intervals(
+            rows, {"": values}, roles=["blue"], x="difference", reference=0.0, is_percent=False
+        ),
+        look="The oracle's grade, first version minus second on the same prompts. An interval "
+        "right of zero is a gain, one that touches zero settles nothing.",
+    )
+
+
+def _agreement(evaluation: Evaluation) -> Table | None:
+    models = mapping(evaluation.results.get("reward_models"))
+    rows: list[list[str | Cell]] = []
+    for name, entry in models.items():
+        entry = mapping(entry)
+        agreement = number(entry.get("oracle_agreement"))
+        bounds = interval(number(entry.get("low")), number(entry.get("high")))
+        rows.append(
+            [
+                plain(name),
+                Cell(percent(agreement), bounds if agreement is not None else ""),
+                percent(number(entry.get("annotator_agreement"))),
+                percent(number(entry.get("target"))),
+                count(number(entry.get("n"))),
+            ]
+        )
+    if not rows:
+        return None
+    return Table(
+        title="Do the reward models know better than their teachers?",
+        head=["reward model", "agrees with the oracle", "annotators do", "target", "pairs"],
+        rows=rows,
+        look="On unseen pairs. The target is 90% of the way from chance to the annotators' own "
+        "agreement with the oracle.",
+    )
+
+
+def _perplexity(evaluation: Evaluation) -> Table | None:
+    perplexity = mapping(evaluation.results.get("perplexity"))
+    lengths = mapping(evaluation.results.get("length"))
+    rows: list[list[str | Cell]] = [
+        [version, decimal(number(perplexity.get(version))), decimal(number(lengths.get(version)))]
+        for version in evaluation.versions
+        if version in perplexity or version in lengths
+    ]
+    if not rows:
+        return None
+    return Table(
+        title="Perplexity and length",
+        head=["version", "perplexity", "tokens an answer"],
+        rows=rows,
+        look="Perplexity on held-out text: the price of alignment. Answers that grow without "
+        "getting better are a sign of a gamed reward.",
+    )

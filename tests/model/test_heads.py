@@ -1,0 +1,72 @@
+"""Heads: logits, scores at the last real token, a reward model that knows what the chat model does."""
+
+from __future__ import annotations
+
+import torch
+
+from arriero.model.config import ModelConfig
+from arriero.model.heads import LanguageModel, ScoreModel, last_token_scores
+
+CONFIG = ModelConfig(
+    vocab_size=30, dim=16, num_layers=2, num_heads=2, num_kv_heads=2, ffn_dim=24, context=32
+)
+
+
+def score_model() -> ScoreModel:
+    return ScoreModel.from_language_model(LanguageModel.fresh(CONFIG, seed=0), seed=1).eval()
+
+
+def test_logits_are_the_states_times_the_output_matrix() -> None:
+    model = LanguageModel.fresh(CONFIG, seed=0)
+    tokens = torch.tensor([[1, 7, 9]])
+    with torch.no_grad():
+        expected = model.model(tokens) @ model.lm_head.weight.T
+        torch.testing.assert_close(model(tokens), expected)
+    assert model.lm_head.weight is not model.model.embed_tokens.weight
+    assert sum(p.numel() for p in model.parameters()) == CONFIG.num_parameters
+
+
+def test_last_token_by_hand() -> None:
+    scores = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
+    assert last_token_scores(scores, torch.tensor([3, 1, 2])).tolist() == [3.0, 4.0, 8.0]
+
+
+def test_the_last_token_is_found_by_length_and_not_by_id() -> None:
+    """An answer may end in EOS (2) or hold the pad id (0): neither moves the place of the score."""
+    model = score_model()
+    rows = [[1, 5, 6, 2], [1, 5, 0], [1, 9, 2, 2, 7, 2]]
+    for pad in (0, 2, 29):
+        padded = torch.full((3, 8), pad)
+        for index, row in enumerate(rows):
+            padded[index, : len(row)] = torch.tensor(row)
+        with torch.no_grad():
+            got = last_token_scores(model(padded), torch.tensor([4, 3, 6]))
+            alone = torch.cat([model(torch.tensor([row]))[:, -1] for row in rows])
+        torch.testing.assert_close(got, alone, atol=1e-6, rtol=1e-5)
+
+
+def test_a_reward_model_starts_from_the_chat_model() -> None:
+    language = LanguageModel.fresh(CONFIG, seed=3)
+    model = ScoreModel.from_language_model(language, seed=1)
+    for name, tensor in language.model.state_dict().items():
+        assert torch.equal(model.model.state_dict()[name], tensor)
+    tokens = torch.randint(3, 30, (8, 20), generator=torch.Generator().manual_seed(0))
+    scores = model(tokens)
+    assert scores.shape == (8, 20)
+    # So near 0 that the first ranking loss is log 2.
+    assert 0 < float(scores.abs().max()) < 0.6
+    with torch.no_grad():
+        model.model.norm.weight.zero_()
+    assert float(language.model.norm.weight.sum()) == 16  # a copy, not the same tensors
+
+
+def test_scores_are_float32_whatever_the_weights_are() -> None:
+    scores = score_model().bfloat16()(torch.tensor([[1, 4, 5]]))
+    assert scores.dtype == torch.float32
+
+
+def test_the_seed_fixes_the_head() -> None:
+    language = LanguageModel.fresh(CONFIG, seed=0)
+    heads = [ScoreModel.from_language_model(language, seed).score.weight for seed in (1, 1, 2)]
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])

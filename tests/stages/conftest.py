@@ -1,0 +1,81 @@
+"""A tokenizer, a chat model and two reward models, all too small to know anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from arriero.model.config import ModelConfig
+from arriero.model.heads import LanguageModel, ScoreModel
+from arriero.model.weights import save_language_model, save_score_model
+from arriero.stages.workspace import Workspace
+from arriero.tokenizer import Tokenizer, train_tokenizer
+
+NewWorkspace = Callable[..., Workspace]
+
+WORDS = "salt wool river road stone bread water letter valley mule yes no please thanks".split()
+VOCAB = 320
+CONFIG = ModelConfig(
+    vocab_size=VOCAB, dim=16, num_layers=1, num_heads=2, num_kv_heads=1, ffn_dim=32, context=64
+)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    texts = [f"[INST] {' '.join(WORDS)} {n} [/INST] {' '.join(WORDS[::-1])} " for n in range(100)]
+    train_tokenizer(texts, folder, VOCAB)
+    return Tokenizer.load(folder)
+
+
+@pytest.fixture(scope="session")
+def chat_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> Path:
+    """A language model with its tokenizer; its words are random."""
+    folder = tmp_path_factory.mktemp("chat")
+    save_language_model(LanguageModel.fresh(CONFIG, seed=1), folder)
+    tokenizer.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reward_folders(
+    tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer
+) -> tuple[Path, Path]:
+    """Two reward models whose scores lie some units apart."""
+    folders = (tmp_path_factory.mktemp("helpfulness"), tmp_path_factory.mktemp("safety"))
+    for seed, folder in enumerate(folders):
+        model = ScoreModel.from_language_model(LanguageModel.fresh(CONFIG, seed + 2), seed)
+        with torch.no_grad():
+            model.score.weight.mul_(20)
+        save_score_model(model, folder)
+        tokenizer.save(folder)
+    return folders
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> NewWorkspace:
+    """Makes workspaces, each in a folder of its own."""
+
+    def new(name: str = "stage", seed: int = 0) -> Workspace:
+        folder = tmp_path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return Workspace(folder, seed, torch.device("cpu"), lambda line: None)
+
+    return new
+
+
+def results(space: Workspace) -> dict[str, Any]:
+    return json.loads((space.folder / "results.json").read_text())
+
+
+def metrics(space: Workspace) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in space.metrics.read_text().splitlines()]
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    return (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()

@@ -1,0 +1,106 @@
+"""Resume, schedule and checkpoints, shared by all stages that train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from arriero.equations.schedule import cosine_with_warmup
+from arriero.stages.fitting import autocast, clear_checkpoints, fit
+from arriero.stages.workspace import Workspace
+from arriero.training.loop import StepReport
+from arriero.training.meters import Meter
+from arriero.training.optimizer import OptimizerConfig
+
+from .conftest import NewWorkspace, metrics
+
+CONFIG = OptimizerConfig(peak=0.05, warmup_steps=3)
+CPU = torch.device("cpu")
+
+
+class Line(torch.nn.Module):
+    """y = w x, to be fitted to y = 3 x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([[0.5]]))
+
+    def loss(self, x: Tensor) -> Tensor:
+        return ((self.weight * x - 3 * x) ** 2).sum()
+
+
+def steps(model: Line, space: Workspace, num_steps: int = 10) -> Iterator[tuple[StepReport, Meter]]:
+    return fit(
+        model,
+        CONFIG,
+        space,
+        num_steps=num_steps,
+        checkpoint_every=4,
+        micro_batches=lambda step: [torch.tensor([1.0 + step]), torch.tensor([2.0])],
+        loss_sum=model.loss,
+        num_items=len,
+        unit="numbers",
+    )
+
+
+def finish(model: Line, space: Workspace) -> None:
+    for report, meter in steps(model, space):
+        meter.record(report)
+
+
+def test_the_rate_is_the_cosine(workspace: NewWorkspace) -> None:
+    space = workspace()
+    finish(Line(), space)
+    rates = [line["lr"] for line in metrics(space)]
+    assert rates == [cosine_with_warmup(step, 10, 0.05, 3, 0.1) for step in range(10)]
+    assert rates[-1] == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize("stopped_at", [2, 5, 9])
+def test_a_stopped_fit_goes_on_bit_equal(workspace: NewWorkspace, stopped_at: int) -> None:
+    whole, space = Line(), workspace("whole")
+    finish(whole, space)
+    stopped = workspace("stopped")
+    for report, meter in steps(Line(), stopped):
+        meter.record(report)
+        if report.step == stopped_at:
+            break
+    again = Line()
+    finish(again, stopped)
+    assert torch.equal(again.weight, whole.weight)
+    kept = [[(m["step"], m["loss"], m["lr"]) for m in metrics(s)] for s in (space, stopped)]
+    assert kept[0] == kept[1]
+
+
+def test_a_finished_fit_has_no_step_left_and_knows_its_last_one(workspace: NewWorkspace) -> None:
+    space = workspace()
+    finish(Line(), space)
+    loss = metrics(space)[-1]["loss"]
+    again = Line()
+    assert list(steps(again, space)) == []
+    assert again.weight.item() != 0.5
+    assert space.last_metrics()["loss"] == loss
+
+
+def test_checkpoints_stay_until_they_are_cleared(workspace: NewWorkspace) -> None:
+    space = workspace()
+    finish(Line(), space)
+    assert [p.name for p in sorted(space.checkpoints.iterdir())] == [
+        "step-00000008",
+        "step-00000010",
+    ]
+    clear_checkpoints(space)
+    assert not space.checkpoints.exists()
+    clear_checkpoints(space)  # a second time does no harm
+
+
+def test_bfloat16_is_for_products_alone() -> None:
+    x = torch.ones(2, 2, requires_grad=True)
+    with autocast("bfloat16", CPU):
+        assert (x @ x).dtype == torch.bfloat16
+        assert x.dtype == torch.float32
+    with autocast("float32", CPU):
+        assert (x @ x).dtype == torch.float32
