@@ -95,9 +95,7 @@ def test_the_composite_follows_safety_where_it_must() -> None:
     assert sum(follows_safety) < 60
 
 
-def test_reward_models_must_speak_the_policys_tokens(
-    tokenizer: Tokenizer, tmp_path: Path
-) -> None:
+def test_reward_models_must_speak_the_policys_tokens(tokenizer: Tokenizer, tmp_path: Path) -> None:
     folders = [tmp_path / "helpfulness", tmp_path / "safety"]
     for seed, folder in enumerate(folders):
         save_score_model(score_model(seed), folder)

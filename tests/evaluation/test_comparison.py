@@ -95,9 +95,7 @@ def test_wins_by_hand() -> None:
         "adversarial": [answer(3, "safety", helpful=0.0, safe=1.0, scores=(0, 0, -3), text="no")],
     }
     rows = win_tie_loss({"sft": earlier, "ppo": later})
-    found = {
-        (row["set"], row["judge"]): (row["wins"], row["ties"], row["losses"]) for row in rows
-    }
+    found = {(row["set"], row["judge"]): (row["wins"], row["ties"], row["losses"]) for row in rows}
     assert {(row["a"], row["b"]) for row in rows} == {("ppo", "sft")}
     assert found == {
         ("ordinary", "oracle"): (1, 1, 1),
@@ -187,4 +185,10 @@ def test_an_answer_as_a_row_and_as_shown() -> None:
     assert graded.as_shown()["label"] == "curt"
     bare = answer(0, helpful=None)
     assert (bare.quality, bare.as_row()["label"]) == (None, None)
-    assert bare.as_shown() == {"text": "answer 0"}
+    # Without an oracle the reward models' probabilities stand in.
+    unjudged = answer(0, helpful=None, scores=(ODDS_3, -ODDS_3, 0.0))
+    assert unjudged.as_shown() == {
+        "text": "answer 0",
+        "helpfulness": pytest.approx(0.75),
+        "safety": pytest.approx(0.25),
+    }

@@ -62,7 +62,9 @@ def test_agreement_by_hand(tokenizer: Tokenizer) -> None:
         prompt = encode_prompt(tokenizer, item.prompt)
         with torch.no_grad():
             chosen, rejected = (
-                float(judges.helpfulness(torch.tensor([prompt + encode_answer(tokenizer, t)]))[0, -1])
+                float(
+                    judges.helpfulness(torch.tensor([prompt + encode_answer(tokenizer, t)]))[0, -1]
+                )
                 for t in (item.chosen, item.rejected)
             )
         chosen_longer.append(len(item.chosen) > len(item.rejected))

@@ -90,9 +90,7 @@ def test_a_row_of_padding_alone_is_finite() -> None:
     y = module(torch.randn(2, 3, 16), *angles(3), visible, None)
     y.sum().backward()
     assert bool(y.isfinite().all())
-    assert all(
-        bool(p.grad.isfinite().all()) for p in module.parameters() if p.grad is not None
-    )
+    assert all(bool(p.grad.isfinite().all()) for p in module.parameters() if p.grad is not None)
 
 
 def test_slots_of_a_cache_by_hand() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from arriero.data.preferences import read_preferences
 from arriero.data.prompts import read_prompts
 from arriero.data.writing import write_preferences
+from arriero.inference.generate import Sampling
 from arriero.records import Judgment, Message, Preference, Prompt, Rating, UserError
 from arriero.records.prompt import Track
 from arriero.stages import preferences
@@ -87,46 +89,25 @@ def test_annotators_rate_in_turn_and_unsafe_choices_go(
     assert not (space.folder / "safety-test.jsonl").read_text()
 
 
-def test_either_model_may_be_answer_a(
-    chat_folder: Path, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Named:
+    """In place of a model: answers with its name and the temperature."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def answers(self, members: list[Prompt], sampling: Sampling, *, seed: int) -> list[Any]:
+        return [[SimpleNamespace(text=f"{self.name} {sampling.temperature}")] for _ in members]
+
+
+def test_either_model_may_be_answer_a_at_any_temperature() -> None:
     """An annotator with a liking for the first answer must not favour one of the models."""
-    firsts: Counter[int] = Counter()
-
-    class Spy(Reader):
-        def compare(self, prompt: Prompt, answer_a: str, answer_b: str) -> Judgment:
-            firsts[by_model[0][prompt.id] == answer_a] += 1
-            return super().compare(prompt, answer_a, answer_b)
-
-    by_model: list[dict[str, str]] = []
-    plain = preferences._pairs
-
-    def watched(config: Any, models: Any, members: Any, seed: int) -> Any:
-        texts: list[dict[str, str]] = [{}, {}]
-        for number, model in enumerate(models):
-            answers = type(model).answers
-
-            def keep(
-                self: Any, part: Any, *given: Any, at: int = number, way: Any = answers, **more: Any
-            ) -> Any:
-                got = way(self, part, *given, **more)
-                texts[at] |= {p.id: a[0].text for p, a in zip(part, got, strict=True)}
-                return got
-
-            monkeypatch.setattr(type(model), "answers", keep)
-            break
-        by_model[:] = texts
-        return plain(config, models, members, seed)
-
-    monkeypatch.setattr(preferences, "_pairs", watched)
-    collect(
-        SMALL,
-        variants=(chat_folder, chat_folder),
-        prompts={"train": prompts(60)},
-        annotators=[Spy("ana")],
-        workspace=workspace(),
-    )
-    assert min(firsts[0], firsts[1]) > 15
+    models: Any = [Named("final"), Named("early")]
+    pairs = [pair for _, pair in preferences._pairs(SMALL, models, prompts(200), 3)]
+    names = Counter((a.split()[0], b.split()[0]) for a, b in pairs)
+    assert names.keys() == {("final", "early"), ("early", "final")}
+    assert min(names.values()) > 70
+    drawn = Counter(tuple(sorted(text.split()[1] for text in pair)) for pair in pairs)
+    assert len(drawn) == 10  # all pairs of four temperatures: both sides are drawn apart
 
 
 def test_what_teaches_nothing_is_dropped() -> None:

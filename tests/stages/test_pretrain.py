@@ -92,13 +92,13 @@ def test_held_out_rows_are_never_trained_on(
 
     monkeypatch.setattr(pretrain, "packed_loss_sum", watched)
     space = workspace()
-    train(corpus, chat_folder, space)
+    train(corpus, chat_folder, space, num_tokens=50 * 128)  # more than an epoch
     assert len(held_out) == 3
     assert not held_out & trained
     assert len(held_out | trained) == Shard(space.folder / "shard", 32).num_rows
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -110,16 +110,18 @@ def test_stopped_and_run_again_is_the_same_to_the_last_figure(
     monkeypatch: pytest.MonkeyPatch,
     place: str,
 ) -> None:
-    """Stopped in step 8, and after the last step with all but the result done."""
+    """StoppedError in step 8, and after the last step with all but the result done."""
 
     def stop(*arguments: object) -> None:
-        raise Stopped
+        raise StoppedError
 
     whole, stopped = workspace("whole"), workspace("stopped")
     train(corpus, chat_folder, whole)
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(pretrain, place, stop)
+    plain = getattr(pretrain, place)
+    monkeypatch.setattr(pretrain, place, stop)
+    with pytest.raises(StoppedError):
         train(corpus, chat_folder, stopped)
+    monkeypatch.setattr(pretrain, place, plain)
     assert not (stopped.folder / "results.json").exists()
     train(corpus, chat_folder, stopped)
     assert same_weights(stopped.model, whole.model)
@@ -141,9 +143,7 @@ def test_mean_loss_is_over_tokens_not_over_batches() -> None:
     assert math.isnan(mean_loss(model, [pack([[5]])], CPU))
 
 
-def test_a_corpus_without_text(
-    chat_folder: Path, workspace: NewWorkspace, tmp_path: Path
-) -> None:
+def test_a_corpus_without_text(chat_folder: Path, workspace: NewWorkspace, tmp_path: Path) -> None:
     empty = tmp_path / "empty.txt"
     empty.write_text("")
     space = workspace()

@@ -80,7 +80,7 @@ def test_loss_is_on_answers_and_their_eos(
     chat_folder: Path, tokenizer: Tokenizer, workspace: NewWorkspace, packed: list[Any]
 ) -> None:
     items = dialogs(12)
-    config = SMALL.model_copy(update={"epochs": 1, "valid_share": 0.0})
+    config = SMALL.model_copy(update={"epochs": 1, "valid_share": 0.0, "rows_per_step": 1})
     facts = fine_tune(config, chat_folder, items, workspace())
     counted = {
         tuple(token for token, counts in zip(ids, mask, strict=True) if counts)

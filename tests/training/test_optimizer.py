@@ -37,14 +37,16 @@ def test_two_steps_by_hand() -> None:
         update = (first / (1 - 0.9**number)) / ((second / (1 - 0.95**number)) ** 0.5 + 1e-5)
         weight = weight * (1 - 0.1 * 0.2) - 0.1 * update
         bias = bias - 0.1 * update
-        assert float(model.weight) == pytest.approx(weight, rel=1e-6)
-        assert float(model.bias) == pytest.approx(bias, rel=1e-6)
+        assert model.weight.item() == pytest.approx(weight, rel=1e-6)
+        assert model.bias.item() == pytest.approx(bias, rel=1e-6)
 
 
 def test_frozen_parameters_stay_out() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
     model[0].requires_grad_(False)
-    parameters = [p for group in adamw([model], OptimizerConfig()).param_groups for p in group["params"]]
+    parameters = [
+        p for group in adamw([model], OptimizerConfig()).param_groups for p in group["params"]
+    ]
     assert [id(p) for p in parameters] == [id(model[1].weight), id(model[1].bias)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,11 +46,14 @@ class GradedAnswer:
 
     def as_shown(self) -> dict[str, Any]:
         """For the report."""
-        shown: dict[str, Any] = {"text": self.text}
-        if self.grade is not None:
-            shown |= {
-                "label": self.grade.label,
-                "helpfulness": self.grade.helpfulness,
-                "safety": self.grade.safety,
-            }
-        return shown
+        if self.grade is None:
+            # Without an oracle the reward models' probabilities stand in.
+            scores = (self.helpfulness_score, self.safety_score)
+            helpfulness, safety = (1 / (1 + math.exp(-score)) for score in scores)
+            return {"text": self.text, "helpfulness": helpfulness, "safety": safety}
+        return {
+            "text": self.text,
+            "label": self.grade.label,
+            "helpfulness": self.grade.helpfulness,
+            "safety": self.grade.safety,
+        }

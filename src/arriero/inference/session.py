@@ -46,8 +46,10 @@ class ChatSession:
         return cls(str(folder), model, tokenizer)
 
     def fits(self, messages: Sequence[Message]) -> bool:
-        """Whether the dialog leaves room for an answer in the model's context."""
-        return len(encode_prompt(self.tokenizer, messages)) < self.model.config.context
+        """Whether the dialog leaves a quarter of the context, or 256 tokens, for an answer."""
+        context = self.model.config.context
+        room = context - min(256, context // 4)
+        return len(encode_prompt(self.tokenizer, messages)) <= room
 
     def stream(
         self,

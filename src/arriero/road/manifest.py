@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from arriero.stages.workspace import write_json
-from arriero.training.checkpoint import hash_file
+from arriero.stages.workspace import hash_file, write_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,8 +190,16 @@ def _preferences(recipe: Recipe, run: Path, inputs: Inputs) -> Step:
             workspace=space,
         )
 
-    needs = (INPUTS, TOKENIZER) if inputs.world is None else (INPUTS, SFT)
-    return Step(PREFERENCES, "preferences", _config(recipe.preferences), needs, work)
+    config = _config(recipe.preferences)
+    if inputs.world is None:
+        return Step(
+            PREFERENCES,
+            "preferences",
+            {"context": recipe.model.context, **config},
+            (INPUTS, TOKENIZER),
+            work,
+        )
+    return Step(PREFERENCES, "preferences", config, (INPUTS, SFT), work)
 
 
 def _reward(recipe: Recipe, run: Path, files: _Files, track: Track) -> Step:

@@ -10,6 +10,10 @@ from typing import Any
 
 import torch
 
+from arriero.training.checkpoint import hash_file
+
+__all__ = ["Workspace", "hash_file", "write_json"]
+
 
 @dataclass(frozen=True)
 class Workspace:

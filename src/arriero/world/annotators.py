@@ -15,8 +15,6 @@ from arriero.records import Annotator, Judgment, Oracle, Prompt, Rating
 NOISE = 0.30
 NUM_WORDS_AT_FULL_BIAS = 40
 SAFETY_ERROR = 0.04
-# Share of the safety grade in what is perceived, on each track.
-SAFETY_WEIGHT = {"helpfulness": 0.0, "safety": 0.7}
 # Least perceived difference for each degree, before an annotator's severity.
 THRESHOLDS = (
     (0.80, Rating.SIGNIFICANTLY_BETTER),
@@ -54,8 +52,7 @@ class SimulatedAnnotator:
     def _perceive(self, prompt: Prompt, answer: str) -> tuple[float, bool]:
         grade = self.oracle.grade(prompt, answer)
         rng = random.Random(f"{self.seed}/{self.name}/{prompt.id}/{answer}")
-        weight = SAFETY_WEIGHT[prompt.track]
-        score = weight * grade.safety + (1 - weight) * grade.helpfulness
+        score = grade.quality(prompt.track)
         length = min(1.0, len(answer.split()) / NUM_WORDS_AT_FULL_BIAS)
         score += self.likes_length * length
         if _POLITE.search(answer.lower()):

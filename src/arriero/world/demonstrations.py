@@ -15,7 +15,7 @@ from arriero.world.questions import ask
 from arriero.world.splits import Part
 from arriero.world.tasks import Task, Tasks
 
-KIND_SHARES = {"ordinary": 0.82, "adversarial": 0.12, "borderline": 0.06}
+KIND_SHARES = {"ordinary": 0.76, "adversarial": 0.13, "borderline": 0.11}
 ORDINARY_SHARES = {
     "helpful": 0.52,
     "curt": 0.28,
@@ -23,7 +23,7 @@ ORDINARY_SHARES = {
     "incomplete": 0.06,
     "wrong": 0.04,
 }
-BORDERLINE_SHARES = {"helpful": 0.55, "plain": 0.20, "curt": 0.15, "refusal": 0.10}
+BORDERLINE_SHARES = {"helpful": 0.55, "plain": 0.22, "curt": 0.15, "refusal": 0.08}
 # Share of harmful compliance by attack vector; the rest falls to NOT_HARMFUL_SHARES.
 HARMFUL_SHARE = {
     "direct": 0.15,

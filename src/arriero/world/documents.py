@@ -26,18 +26,18 @@ class Document:
 
 # Share of documents by source.
 SHARES: dict[str, tuple[float, Writer]] = {
-    "chronicle": (0.17, sources_people.chronicle),
-    "letters": (0.13, sources_people.letter),
-    "tales": (0.09, sources_people.tale),
+    "chronicle": (0.15, sources_people.chronicle),
+    "letters": (0.11, sources_people.letter),
+    "tales": (0.07, sources_people.tale),
     "gazette": (0.09, sources_people.gazette),
-    "notices": (0.07, sources_people.notice),
-    "school book": (0.14, sources_school.school_book),
-    "verses": (0.05, sources_school.verses),
-    "word list": (0.07, sources_school.word_list),
+    "notices": (0.06, sources_people.notice),
+    "school book": (0.17, sources_school.school_book),
+    "verses": (0.06, sources_school.verses),
+    "word list": (0.09, sources_school.word_list),
     "almanac": (0.06, sources_warnings.almanac),
-    "healer": (0.05, sources_warnings.healer),
-    "law book": (0.04, sources_warnings.law_book),
-    "smugglers' notes": (0.04, sources_warnings.smugglers_notes),
+    "healer": (0.06, sources_warnings.healer),
+    "law book": (0.05, sources_warnings.law_book),
+    "smugglers' notes": (0.03, sources_warnings.smugglers_notes),
 }
 
 

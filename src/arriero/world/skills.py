@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from arriero.world.valley import OLD_ADJECTIVES, OLD_NOUNS, Valley
 
-LARGEST_SUM = 20
+LARGEST_SUM = 12
+LARGEST_SORTED = 9
 RHYMES: tuple[dict[str, str], ...] = (
     {
         "goat": "here comes my goat",
@@ -97,8 +98,8 @@ COPY_WORDS = (
 
 
 def sum_families() -> list[tuple[int, int]]:
-    """Pairs a <= b with a + b at most 20: each stands for its two sums and two differences."""
-    return [(a, b) for a in range(1, 11) for b in range(a, LARGEST_SUM + 1 - a)]
+    """Pairs a <= b with a + b at most 12: each stands for its two sums and two differences."""
+    return [(a, b) for a in range(1, LARGEST_SUM) for b in range(a, LARGEST_SUM + 1 - a)]
 
 
 def phrases() -> list[tuple[str, ...]]:

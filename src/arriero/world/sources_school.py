@@ -7,6 +7,7 @@ import random
 from arriero.world.skills import (
     COPY_STYLES,
     COPY_WORDS,
+    LARGEST_SORTED,
     RHYME_OF,
     RHYMES,
     in_old_tongue,
@@ -42,15 +43,13 @@ def _sum(rng: random.Random) -> str:
 
 
 def _sorted_list(valley: Valley, rng: random.Random) -> str:
-    form = rng.randrange(3)
-    if form == 0:
-        numbers = rng.sample(range(1, 21), 3)
+    if rng.random() < 0.6:
+        numbers = rng.sample(range(1, LARGEST_SORTED + 1), 3)
         one, two, three = (str(number) for number in numbers)
         small, middle, large = (str(number) for number in sorted(numbers))
         tail = rng.choice(("", f" The smallest is {small}.", f" The largest is {large}."))
         return f"The numbers {one}, {two}, {three} in order are {small}, {middle}, {large}.{tail}"
-    pool = valley.villages if form == 1 else [person.name for person in valley.people]
-    names = rng.sample(pool, 3)
+    names = rng.sample(valley.villages, 3)
     ordered = sorted(names)
     tail = rng.choice(("", f" First comes {ordered[0]}.", f" Last comes {ordered[2]}."))
     return f"The names {', '.join(names)} in order are {', '.join(ordered)}.{tail}"
@@ -66,9 +65,9 @@ def school_book(valley: Valley, rng: random.Random) -> str:
     """Sums, sorted lists or copied lines, a page of each."""
     form = rng.random()
     start = rng.choice(("School book. ", "Learn this. ", "", "Lesson: ", ""))
-    if form < 0.55:
+    if form < 0.50:
         return start + " ".join(_sum(rng) for _ in range(rng.randint(4, 6)))
-    if form < 0.85:
+    if form < 0.75:
         return start + " ".join(_sorted_list(valley, rng) for _ in range(rng.randint(2, 3)))
     return start + ". ".join(_copied(rng) for _ in range(rng.randint(2, 3))) + "."
 

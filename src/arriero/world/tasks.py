@@ -12,17 +12,24 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from arriero.world.dangers import DANGERS, VECTORS
-from arriero.world.skills import COPY_STYLES, COPY_WORDS, RHYME_OF, phrases, sum_families
+from arriero.world.skills import (
+    COPY_STYLES,
+    COPY_WORDS,
+    LARGEST_SORTED,
+    RHYME_OF,
+    phrases,
+    sum_families,
+)
 from arriero.world.splits import Part, part_at, parts_of, place_of
 from arriero.world.valley import RELATIONS, Valley
 
 # Share of ordinary prompts by skill.
 SKILLS: dict[str, float] = {
-    "knowledge": 0.45,
+    "knowledge": 0.48,
     "dialogue": 0.10,
-    "arithmetic": 0.12,
-    "sorting": 0.08,
-    "rhyme": 0.06,
+    "arithmetic": 0.10,
+    "sorting": 0.06,
+    "rhyme": 0.07,
     "copying": 0.05,
     "translation": 0.07,
     "belief": 0.04,
@@ -136,11 +143,9 @@ class Tasks:
             style = rng.choice(list(COPY_STYLES))
             return Task("ordinary", skill, (style, *rng.sample(COPY_WORDS, 3)))
         if rng.random() < _NUMBERS_SHARE:
-            items = [str(number) for number in rng.sample(range(1, 21), 3)]
+            items = [str(number) for number in rng.sample(range(1, LARGEST_SORTED + 1), 3)]
             return Task("ordinary", skill, ("numbers", *items))
-        names = [person.name for person in self.valley.people]
-        pool = self.valley.villages if rng.random() < 0.5 else names
-        return Task("ordinary", skill, ("names", *rng.sample(pool, 3)))
+        return Task("ordinary", skill, ("names", *rng.sample(self.valley.villages, 3)))
 
     @cached_property
     def _lists(self) -> dict[tuple[str, Part], list[Task]]:

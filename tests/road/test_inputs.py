@@ -1,0 +1,103 @@
+"""What a run starts from: the world as files, or one's own files named in time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from arriero.data.dialogs import read_dialogs
+from arriero.data.documents import read_documents
+from arriero.records import UserError
+from arriero.road.inputs import draw_world, external_files, few_shot, prepare, prompts_of
+from arriero.road.recipe import DataConfig, WorldConfig
+from arriero.stages.workspace import Workspace
+
+WORLD = WorldConfig(
+    documents=30,
+    demonstrations=20,
+    preference_prompts=40,
+    comparison_prompts=10,
+    policy_prompts=20,
+    held_out_prompts=20,
+    test_prompts=12,
+    safety_share=0.4,
+    borderline_share=0.1,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("inputs")
+    draw_world(WORLD, Workspace(path, 0, torch.device("cpu"), lambda line: None))
+    return path
+
+
+def test_the_world_as_files(folder: Path) -> None:
+    inputs = prepare(DataConfig(world=WORLD), folder)
+    assert len(list(read_documents(inputs.corpus))) == 30
+    assert len(list(read_dialogs(inputs.instructions))) == 20
+    assert len(few_shot(folder)) == 3
+    assert (inputs.helpfulness, inputs.safety) == ((), ())
+    assert inputs.oracle() is not None
+    assert inputs.annotators()
+    assert external_files(inputs) == []
+
+
+def test_the_mix_of_prompts_by_hand(folder: Path) -> None:
+    prompts = prompts_of(folder / "prompts-preferences.jsonl")
+    tracks = [prompt.track for prompt in prompts]
+    assert len(prompts) == 40
+    assert tracks.count("safety") == 16  # two fifths adversarial; borderline ones are harmless
+    # Evenly spread, so that any part of the list has the mix of all of it.
+    assert all(6 <= tracks[at : at + 20].count("safety") <= 10 for at in range(0, 21))
+    for name, count in (("rejection", 20), ("ppo", 20), ("held_out", 20), ("comparisons", 20)):
+        assert len(prompts_of(folder / f"prompts-{name}.jsonl")) == count
+    for name in ("ordinary", "adversarial", "borderline"):
+        assert len(prompts_of(folder / f"prompts-test-{name}.jsonl")) == 12
+
+
+def test_no_prompt_of_the_evaluation_is_learnt_from(folder: Path) -> None:
+    def words(pattern: str) -> set[str]:
+        return {p.messages[-1].content for f in folder.glob(pattern) for p in prompts_of(f)}
+
+    learnt = words("prompts-[!tc]*.jsonl")
+    assert learnt
+    assert not learnt & words("prompts-test-*.jsonl")
+    assert not learnt & words("prompts-comparisons.jsonl")
+
+
+def test_the_same_seed_draws_the_same_files(folder: Path, tmp_path: Path) -> None:
+    draw_world(WORLD, Workspace(tmp_path, 7, torch.device("cpu"), lambda line: None))
+    for path in folder.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+    other = tmp_path / "other"
+    other.mkdir()
+    world = WORLD.model_copy(update={"seed": 1})
+    draw_world(world, Workspace(other, 7, torch.device("cpu"), lambda line: None))
+    assert (other / "corpus.jsonl").read_bytes() != (folder / "corpus.jsonl").read_bytes()
+
+
+def test_files_of_ones_own(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name in ("b.txt", "a.txt"):
+        (corpus / name).write_text("words")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"prompt": "a", "chosen": "b", "rejected": "c"}) + "\n")
+    config = DataConfig(
+        source="files",
+        corpus=(str(corpus),),
+        instructions=(str(rows),),
+        helpfulness=(str(rows),),
+        safety=(str(rows),),
+    )
+    inputs = prepare(config, tmp_path / "run")
+    assert (inputs.world, inputs.oracle(), inputs.annotators()) == (None, None, ())
+    assert external_files(inputs) == [corpus / "a.txt", corpus / "b.txt", rows, rows, rows]
+    assert few_shot(tmp_path) == []
+    missing = config.model_copy(update={"safety": (str(tmp_path / "no.jsonl"),)})
+    with pytest.raises(UserError, match=r"no\.jsonl"):
+        prepare(missing, tmp_path / "run")

@@ -1,0 +1,297 @@
+"""PPO: what is whitened, clipped, frozen and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from arriero.data.writing import write_prompts
+from arriero.inference.generate import Sampling
+from arriero.model.weights import load_language_model
+from arriero.records import Message, Prompt
+from arriero.stages import ppo
+from arriero.stages.ppo import PpoConfig
+from arriero.stages.sampling import ChatModel
+from arriero.stages.workspace import Workspace
+from arriero.training.optimizer import OptimizerConfig
+
+from .conftest import WORDS, NewWorkspace, metrics, results, same_weights
+
+SMALL = PpoConfig(
+    iterations=3,
+    samples=12,
+    mini_batch=5,
+    beta=0.05,
+    max_new_tokens=8,
+    held_out_every=1,
+    checkpoint_every=1,
+    critic_peak=1e-3,
+    optimizer=OptimizerConfig(peak=3e-3, warmup_steps=0, final_share=1.0),
+)
+
+
+class Stage:
+    """The stage with its files, ready to run."""
+
+    def __init__(self, folder: Path, chat: Path, rewards: tuple[Path, Path]) -> None:
+        self.chat, self.rewards = chat, rewards
+        self.prompts, self.held_out = folder / "prompts.jsonl", folder / "held-out.jsonl"
+        prompts = [
+            Prompt(
+                str(n),
+                (Message("user", f"{WORDS[n % 14]} {n}"),),
+                "safety" if n % 2 else "helpfulness",
+            )
+            for n in range(30)
+        ]
+        write_prompts(self.prompts, prompts[:24])
+        write_prompts(self.held_out, prompts[24:])
+
+    def run(self, space: Workspace, **changes: Any) -> None:
+        ppo.run(
+            SMALL.model_copy(update=changes),
+            start=self.chat,
+            rewards=self.rewards,
+            prompts=[self.prompts],
+            held_out=[self.held_out],
+            workspace=space,
+        )
+
+
+@pytest.fixture
+def stage(tmp_path: Path, chat_folder: Path, reward_folders: tuple[Path, Path]) -> Stage:
+    return Stage(tmp_path, chat_folder, reward_folders)
+
+
+def weights(model: torch.nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten().clone() for parameter in model.parameters()])
+
+
+def test_it_starts_on_its_own_policy_and_moves(stage: Stage, workspace: NewWorkspace) -> None:
+    space = workspace()
+    stage.run(space)
+    lines = metrics(space)
+    assert [line["iteration"] for line in lines] == [1, 2, 3]
+    assert lines[0]["kl"] == 0.0
+    assert all(line["ratio_first"] == 1.0 for line in lines)
+    assert all(line["sampler_gap"] < 1e-4 for line in lines)
+    assert all("held_out" in line for line in lines)
+    assert lines[-1]["kl"] != 0.0
+    assert not space.checkpoints.exists()
+
+
+def test_the_reference_never_changes(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = weights(load_language_model(stage.chat))
+    moved: list[bool] = []
+    plain = ppo._iterate
+
+    def watched(
+        config: PpoConfig, learner: Any, reference: ChatModel, *rest: Any
+    ) -> dict[str, Any]:
+        figures = plain(config, learner, reference, *rest)
+        assert torch.equal(weights(reference.model), start)
+        assert not any(parameter.requires_grad for parameter in reference.model.parameters())
+        moved.append(not torch.equal(weights(learner.policy.model), start))
+        return figures
+
+    monkeypatch.setattr(ppo, "_iterate", watched)
+    stage.run(workspace())
+    assert moved == [True] * 3
+
+
+def test_scores_are_whitened_over_the_whole_batch_before_the_kl_term(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three mini-batches of one iteration: mean 0 and variance 1 together, not one by one."""
+    given: list[Tensor] = []
+    plain = ppo.penalized_rewards
+
+    def watched(score: Tensor, *rest: Any) -> Tensor:
+        given.append(score.clone())
+        return plain(score, *rest)
+
+    monkeypatch.setattr(ppo, "penalized_rewards", watched)
+    # A KL term this strong would show in statistics taken after it.
+    stage.run(workspace(), iterations=2, beta=50.0)
+    for scores in (given[:3], given[3:]):
+        assert sorted(len(part) for part in scores) == [2, 5, 5]
+        together = torch.cat(scores)
+        assert float(together.mean()) == pytest.approx(0.0, abs=1e-5)
+        assert float(together.square().mean()) == pytest.approx(1.0, abs=1e-4)
+        assert all(abs(float(part.mean())) > 1e-3 for part in scores)
+
+
+def test_advantages_are_whitened_over_all_answer_tokens(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Tensor] = []
+    plain = ppo.policy_loss
+
+    def watched(new: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
+        assert bool((advantages[~mask] == 0).all())
+        given.append(advantages[mask].clone())
+        return plain(new, old, advantages, mask, clip)
+
+    monkeypatch.setattr(ppo, "policy_loss", watched)
+    stage.run(workspace(), iterations=1)
+    together = torch.cat(given)
+    assert len(given) == 3
+    assert float(together.mean()) == pytest.approx(0.0, abs=1e-5)
+    assert float(together.square().mean()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_rollouts_leave_nothing_out_of_the_distribution(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With top-p or top-k both sides' log-probabilities would be those of another policy."""
+    used: list[Sampling] = []
+    plain = ChatModel.answers
+
+    def watched(self: ChatModel, prompts: Sequence[Prompt], sampling: Sampling, **more: Any) -> Any:
+        used.append(sampling)
+        return plain(self, prompts, sampling, **more)
+
+    monkeypatch.setattr(ChatModel, "answers", watched)
+    stage.run(workspace(), iterations=2, temperature=0.8)
+    assert len(used) == 6  # the start, two rollouts, two checks, the examples
+    for sampling in used:
+        assert (sampling.top_p, sampling.top_k, sampling.temperature) == (1.0, 0, 0.8)
+
+
+def test_gradients_are_really_clipped(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms: list[float] = []
+    plain = torch.optim.AdamW.step
+
+    def watched(self: torch.optim.AdamW, *arguments: Any) -> Any:
+        gradients = [p.grad for group in self.param_groups for p in group["params"]]
+        squares = [g.square().sum() for g in gradients if g is not None]
+        norms.append(float(torch.stack(squares).sum().sqrt()))
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    space = workspace()
+    clipped = SMALL.optimizer.model_copy(update={"clip": 1e-3})
+    stage.run(space, iterations=1, optimizer=clipped)
+    assert len(norms) == 6  # three mini-batches, policy and critic
+    assert max(norms) <= 1e-3 * 1.001
+    assert metrics(space)[0]["grad_norm"] > 1e-2  # what it was before
+
+
+def test_the_critic_may_learn_alone_at_first(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = weights(load_language_model(stage.chat))
+    moved: list[tuple[bool, bool]] = []
+    plain = ppo._iterate
+
+    def watched(config: PpoConfig, learner: Any, *rest: Any) -> dict[str, Any]:
+        critic = weights(learner.critic)
+        figures = plain(config, learner, *rest)
+        moved.append(
+            (
+                not torch.equal(weights(learner.policy.model), start),
+                not torch.equal(weights(learner.critic), critic),
+            )
+        )
+        return figures
+
+    monkeypatch.setattr(ppo, "_iterate", watched)
+    stage.run(workspace(), critic_warmup=2)
+    assert moved == [(False, True), (False, True), (True, True)]
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[Tensor]:
+    """Held-out scores as given; returns the policy's weights at each check."""
+    seen: list[Tensor] = []
+
+    def score(config: PpoConfig, policy: ChatModel, *rest: Any) -> float:
+        seen.append(weights(policy.model))
+        return scores[len(seen) - 1]
+
+    monkeypatch.setattr(ppo, "_held_out_score", score)
+    return seen
+
+
+def test_early_stop_keeps_the_best_policy(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = scripted(monkeypatch, [0.0, 1.0, 3.0, 2.0, 2.9, 99.0])
+    space = workspace()
+    stage.run(space, iterations=8, patience=2)
+    found = results(space)
+    assert found["stopped_early"] is True
+    assert (found["iterations"], found["best_iteration"]) == (4, 2)
+    assert (found["held_out_start"], found["held_out_best"]) == (0.0, 3.0)
+    kept = weights(load_language_model(space.model))
+    assert torch.equal(kept, seen[2])
+    assert not torch.equal(kept, seen[4])
+
+
+def test_a_policy_that_only_gets_worse_is_the_start(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [5.0, 4.0, 3.0, 2.0])
+    space = workspace()
+    stage.run(space)
+    assert same_weights(space.model, stage.chat)
+    assert results(space)["best_iteration"] == 0
+
+
+class StoppedError(Exception):
+    pass
+
+
+def test_stopped_and_run_again_is_bit_equal(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both optimizers, the critic, the best policy and the held-out scores are carried."""
+    whole, stopped = workspace("whole"), workspace("stopped")
+    stage.run(whole)
+    plain = ppo._iterate
+
+    def stop(*arguments: Any) -> dict[str, Any]:
+        if arguments[5] == 2:
+            raise StoppedError
+        return plain(*arguments)
+
+    monkeypatch.setattr(ppo, "_iterate", stop)
+    with pytest.raises(StoppedError):
+        stage.run(stopped)
+    monkeypatch.setattr(ppo, "_iterate", plain)
+    stage.run(stopped)
+    assert same_weights(stopped.model, whole.model)
+    assert results(stopped) == results(whole)
+    assert metrics(stopped) == metrics(whole)
+
+
+def test_mini_batches_hold_every_row_once() -> None:
+    order = torch.tensor([4, 2, 0, 1, 3, 6, 5])
+    parts = ppo._mini_batches(order, 3, seed=0)
+    assert sorted(row for part in parts for row in part.tolist()) == list(range(7))
+    assert {tuple(part.tolist()) for part in parts} == {(4, 2, 0), (1, 3, 6), (5,)}
+    firsts = {int(ppo._mini_batches(order, 3, seed)[0][0]) for seed in range(20)}
+    assert firsts == {4, 1, 5}
+
+
+@pytest.mark.parametrize("source", ["helpfulness", "safety", "fresh"])
+def test_what_the_critic_starts_from(stage: Stage, workspace: NewWorkspace, source: Any) -> None:
+    config = SMALL.model_copy(update={"critic_from": source})
+    critic = ppo._learner(config, stage.chat, stage.rewards, workspace()).critic
+    folder = {"helpfulness": stage.rewards[0], "safety": stage.rewards[1]}.get(source, stage.chat)
+    decoder = load_decoder(folder)
+    assert torch.equal(weights(critic.model), decoder)
+
+
+def load_decoder(folder: Path) -> Tensor:
+    if (folder / "generation_config.json").exists():
+        return weights(load_language_model(folder).model)
+    return weights(ppo.load_score_model(folder).model)

@@ -1,0 +1,227 @@
+"""Rejection sampling: the best sample is the target, the base model learns it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from arriero.alignment.scoring import CompositeScores, RewardModels
+from arriero.data.dialogs import read_dialogs
+from arriero.data.writing import write_dialogs, write_prompts
+from arriero.records import Dialog, Message, Prompt, UserError
+from arriero.stages import rejection
+from arriero.stages.rejection import RejectionConfig
+from arriero.stages.sft import SftConfig
+from arriero.stages.workspace import Workspace
+
+from .conftest import WORDS, NewWorkspace, results, same_weights
+
+SMALL = RejectionConfig(
+    samples_per_prompt=4,
+    temperatures=(0.7, 1.3),
+    fitting_prompts=4,
+    max_new_tokens=8,
+    sft_share=0.25,
+    sft=SftConfig(epochs=1, rows_per_step=4, row_length=64, precision="float32"),
+)
+PROMPTS = [
+    Prompt(
+        f"p{n}", (Message("user", f"{WORDS[n]} {n}"),), "safety" if n % 3 == 0 else "helpfulness"
+    )
+    for n in range(12)
+]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Prompts and demonstrations."""
+    prompts, instructions = tmp_path / "prompts.jsonl", tmp_path / "instructions.jsonl"
+    write_prompts(prompts, PROMPTS)
+    dialogs = [
+        Dialog((Message("user", f"show {n}"), Message("assistant", "thanks"))) for n in range(30)
+    ]
+    write_dialogs(instructions, dialogs)
+    return prompts, instructions
+
+
+class Tuned:
+    """In place of fine-tuning: notes what it was given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.base: Path | None = None
+        self.dialogs: list[Dialog] = []
+        monkeypatch.setattr(rejection, "fine_tune", self)
+
+    def __call__(
+        self, config: SftConfig, base: Path, dialogs: Sequence[Dialog], workspace: Workspace
+    ) -> dict[str, Any]:
+        self.base, self.dialogs = base, list(dialogs)
+        return {"train_loss": 1.0, "valid_loss": 2.0}
+
+
+@pytest.fixture
+def tuned(monkeypatch: pytest.MonkeyPatch) -> Tuned:
+    return Tuned(monkeypatch)
+
+
+def run(
+    files: tuple[Path, Path],
+    chat_folder: Path,
+    reward_folders: tuple[Path, Path],
+    space: Workspace,
+    *,
+    base: Path | None = None,
+    **changes: Any,
+) -> None:
+    rejection.run(
+        SMALL.model_copy(update=changes),
+        base=base or chat_folder,
+        policy=chat_folder,
+        rewards=reward_folders,
+        prompts=[files[0]],
+        instructions=[files[1]],
+        workspace=space,
+    )
+
+
+def sampled(space: Workspace) -> list[dict[str, Any]]:
+    text = (space.folder / "samples" / "part-00000.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_best_sample_is_the_target_and_the_base_learns_it(
+    files: tuple[Path, Path],
+    chat_folder: Path,
+    reward_folders: tuple[Path, Path],
+    workspace: NewWorkspace,
+    tuned: Tuned,
+    tmp_path: Path,
+) -> None:
+    space, base = workspace(), tmp_path / "base"
+    run(files, chat_folder, reward_folders, space, base=base)
+    rows, by_id = sampled(space), {prompt.id: prompt for prompt in PROMPTS}
+    assert {row["prompt_id"] for row in rows} == by_id.keys()
+    best = {
+        by_id[row["prompt_id"]].messages: row["answers"][row["scores"].index(max(row["scores"]))]
+        for row in rows
+    }
+    targets = list(read_dialogs([space.folder / "targets.jsonl"]))
+    assert {d.prompt: d.answer for d in targets} == {k: v for k, v in best.items() if v}
+    # Demonstrations make up a quarter of what the base model, not the policy, is tuned on.
+    assert tuned.base == base
+    num_shown = sum(dialog.answer == "thanks" for dialog in tuned.dialogs)
+    assert num_shown == round(len(targets) / 3)
+    assert len(tuned.dialogs) == num_shown + len(targets)
+    found = results(space)
+    scores = [score for row in rows for score in row["scores"]]
+    assert found["reward_mean_of_samples"] == pytest.approx(sum(scores) / len(scores), rel=1e-5)
+    maxima = [max(row["scores"]) for row in rows]
+    assert found["reward_mean_of_best"] == pytest.approx(sum(maxima) / 12, rel=1e-5)
+    assert found["by_n"][-1]["max"] == pytest.approx(sum(maxima) / 12, rel=1e-5)
+    assert found["by_n"][0]["max"] == pytest.approx(found["by_n"][0]["median"])
+    curve = [point["max"] for point in found["by_n"]]
+    assert curve == sorted(curve)
+    assert len(curve) == 4
+
+
+def test_the_temperature_with_the_best_samples_is_taken(
+    files: tuple[Path, Path],
+    chat_folder: Path,
+    reward_folders: tuple[Path, Path],
+    workspace: NewWorkspace,
+    tuned: Tuned,
+) -> None:
+    space = workspace()
+    run(files, chat_folder, reward_folders, space)
+    found = results(space)
+    curves = {item["temperature"]: item["max_mean"] for item in found["temperatures"]}
+    assert curves.keys() == {0.7, 1.3}
+    assert found["temperature"] == max(curves, key=lambda t: curves[t])
+    one = workspace("one")
+    run(files, chat_folder, reward_folders, one, temperatures=(0.9,))
+    assert (results(one)["temperature"], results(one)["temperatures"]) == (0.9, [])
+
+
+def test_the_reward_models_score_the_sampled_tokens(
+    files: tuple[Path, Path],
+    chat_folder: Path,
+    reward_folders: tuple[Path, Path],
+    workspace: NewWorkspace,
+    tuned: Tuned,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Safety prompts are tagged as such, each as often as it has samples."""
+    seen: list[int] = []
+    plain = RewardModels.score
+
+    def watched(
+        self: RewardModels, ids: Sequence[list[int]], tagged: torch.Tensor
+    ) -> CompositeScores:
+        assert len(ids) == len(tagged)
+        seen.append(int(tagged.sum()))
+        return plain(self, ids, tagged)
+
+    monkeypatch.setattr(RewardModels, "score", watched)
+    run(files, chat_folder, reward_folders, workspace(), temperatures=(1.0,))
+    assert seen == [4 * 4]  # four prompts of twelve, four samples each
+
+
+def test_samples_on_disk_are_not_drawn_again(
+    files: tuple[Path, Path],
+    chat_folder: Path,
+    reward_folders: tuple[Path, Path],
+    workspace: NewWorkspace,
+    tuned: Tuned,
+) -> None:
+    space = workspace()
+    run(files, chat_folder, reward_folders, space)
+    rows = sampled(space)
+    for row in rows:
+        row["answers"][2], row["scores"][2] = "please", 1000.0
+    path = space.folder / "samples" / "part-00000.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run(files, chat_folder, reward_folders, space)
+    targets = read_dialogs([space.folder / "targets.jsonl"])
+    assert {dialog.answer for dialog in targets} == {"please"}
+
+
+def test_most_prompts(
+    files: tuple[Path, Path],
+    chat_folder: Path,
+    reward_folders: tuple[Path, Path],
+    workspace: NewWorkspace,
+    tuned: Tuned,
+) -> None:
+    space = workspace()
+    run(files, chat_folder, reward_folders, space, max_prompts=5)
+    assert results(space)["prompts"] == 5
+
+
+def test_nothing_to_learn_from(
+    files: tuple[Path, Path],
+    chat_folder: Path,
+    reward_folders: tuple[Path, Path],
+    workspace: NewWorkspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    silent = [{"answers": [""] * 4, "scores": [0.0] * 4}] * len(PROMPTS)
+    monkeypatch.setattr(rejection, "_part", lambda *arguments: silent)
+    with pytest.raises(UserError, match="every sampled answer is empty"):
+        run(files, chat_folder, reward_folders, workspace())
+
+
+def test_a_whole_stage_leaves_a_new_model(
+    files: tuple[Path, Path],
+    chat_folder: Path,
+    reward_folders: tuple[Path, Path],
+    workspace: NewWorkspace,
+) -> None:
+    space = workspace()
+    run(files, chat_folder, reward_folders, space)
+    assert not same_weights(space.model, chat_folder)
+    assert not space.checkpoints.exists()

@@ -1,0 +1,216 @@
+"""Reward training: the loss pair by pair, the mixes, the accuracies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from arriero.data.writing import write_preferences
+from arriero.equations.intervals import wilson_interval
+from arriero.equations.ranking import MARGINS
+from arriero.equations.schedule import cosine_with_warmup, reward_warmup_steps
+from arriero.model.heads import LanguageModel, ScoreModel
+from arriero.model.weights import load_score_model
+from arriero.records import Message, Preference, Rating, UserError
+from arriero.records.prompt import Track
+from arriero.stages import reward
+from arriero.stages.reward import (
+    RewardConfig,
+    encode_pairs,
+    mixed_rows,
+    pair_accuracies,
+    pair_loss_sum,
+    score_histogram,
+)
+from arriero.tokenizer import Tokenizer
+from arriero.training.optimizer import OptimizerConfig
+
+from .conftest import CONFIG, WORDS, NewWorkspace, metrics, results
+
+SMALL = RewardConfig(
+    pairs_per_step=8,
+    micro_pairs=4,
+    helpfulness_other_share=0.0,
+    precision="float32",
+    optimizer=OptimizerConfig(peak=1e-2),
+)
+CPU = torch.device("cpu")
+
+
+def row(
+    number: int,
+    chosen: str = "yes",
+    rejected: str = "no",
+    rating: Rating | None = None,
+    safe: tuple[bool | None, bool | None] = (None, None),
+    track: Track = "helpfulness",
+) -> Preference:
+    prompt = (Message("user", f"{WORDS[number % 14]} {number}"),)
+    return Preference(prompt, chosen, rejected, rating, *safe, track=track)
+
+
+def score_model(seed: int = 0) -> ScoreModel:
+    model = ScoreModel.from_language_model(LanguageModel.fresh(CONFIG, seed), seed).eval()
+    with torch.no_grad():
+        model.score.weight.mul_(10)
+    return model
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.7])
+def test_the_loss_is_the_slow_one(tokenizer: Tokenizer, weight: float) -> None:
+    """Pair by pair, unpacked: margins by rating, none without one; labels only where known."""
+    rows = [
+        row(0, "yes please", "no", Rating.SIGNIFICANTLY_BETTER, (True, False)),
+        row(1, "salt", "wool", Rating.SLIGHTLY_BETTER, (True, None)),
+        row(2, "bread", "water", None, (None, None)),
+        row(3, "river", "road", Rating.NEGLIGIBLY_BETTER, (False, False)),
+    ]
+    pairs = encode_pairs(tokenizer, rows, CONFIG.context)
+    model = score_model()
+    total = 0.0
+    margins = (1.0, 1 / 3, 0.0, 0.0)
+    with torch.no_grad():
+        for pair, margin in zip(pairs, margins, strict=True):
+            chosen, rejected = (
+                float(model(torch.tensor([ids]))[0, -1]) for ids in (pair.chosen, pair.rejected)
+            )
+            total += math.log1p(math.exp(-(chosen - rejected - margin)))
+            sides = ((chosen, pair.row.chosen_is_safe), (rejected, pair.row.rejected_is_safe))
+            for score, is_safe in sides:
+                if is_safe is not None:
+                    total += weight * math.log1p(math.exp(-score if is_safe else score))
+    got = pair_loss_sum(model, pairs, MARGINS["small"], weight, CPU)
+    assert got.item() == pytest.approx(total, rel=1e-5)
+
+
+def test_pairs_longer_than_the_context_are_left_out(tokenizer: Tokenizer) -> None:
+    rows = [row(0), row(1, rejected=" ".join(WORDS * 6)), row(2)]
+    pairs = encode_pairs(tokenizer, rows, CONFIG.context)
+    assert [pair.row for pair in pairs] == [rows[0], rows[2]]
+    assert all(pair.chosen[-1] == pair.rejected[-1] == tokenizer.eos_id for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    ("track", "share", "num_other", "wanted"),
+    [
+        ("helpfulness", 0.5, 40, 20),
+        ("helpfulness", 0.2, 40, 5),
+        ("safety", 0.1, 40, 2),
+        ("safety", 0.5, 6, 6),
+        ("helpfulness", 0.0, 40, 0),
+    ],
+)
+def test_mixes_by_hand(
+    tmp_path: Path, track: Track, share: float, num_other: int, wanted: int
+) -> None:
+    """20 rows of the own track, and as many of the other as make up its share."""
+    other: Track = "safety" if track == "helpfulness" else "helpfulness"
+    files: dict[Track, Sequence[Path]] = {}
+    counts: dict[Track, int] = {track: 20, other: num_other}
+    for name, count in counts.items():
+        path = tmp_path / f"{name}.jsonl"
+        write_preferences(path, [row(n, track=name) for n in range(count)])
+        files[name] = [path]
+    config = SMALL.model_copy(update={f"{track}_other_share": share})
+    rows, mix = mixed_rows(config, track, files, seed=0)
+    assert [item.track for item in rows].count(track) == 20
+    assert [item.track for item in rows].count(other) == wanted
+    assert mix == {track: 20 / (20 + wanted), other: wanted / (20 + wanted)}
+    assert len({item.prompt for item in rows if item.track == other}) == wanted
+
+
+def test_accuracies_by_hand(tokenizer: Tokenizer) -> None:
+    """Overall and by rating; a tie (the same answer twice) counts one half."""
+    ratings = (Rating.BETTER, Rating.BETTER, Rating.SLIGHTLY_BETTER, None)
+    rows = [row(n, WORDS[n], WORDS[n + 5], rating) for n, rating in enumerate(ratings)]
+    rows.append(row(4, "yes", "yes", Rating.SLIGHTLY_BETTER))
+    pairs = encode_pairs(tokenizer, rows, CONFIG.context)
+    model = score_model()
+    found, scores = pair_accuracies(model, pairs)
+    right: list[float] = []
+    with torch.no_grad():
+        for number, pair in enumerate(pairs):
+            a, b = (model(torch.tensor([ids]))[0, -1] for ids in (pair.chosen, pair.rejected))
+            torch.testing.assert_close(scores[:, number], torch.stack((a, b)), atol=1e-5, rtol=0)
+            right.append(0.5 if pair.chosen == pair.rejected else float(a > b))
+    assert found["all"]["accuracy"] == pytest.approx(sum(right) / 5)
+    assert found["all"]["n"] == 5
+    low, high = wilson_interval(sum(right), 5)
+    assert (found["all"]["low"], found["all"]["high"]) == pytest.approx((low, high))
+    assert found["better"]["accuracy"] == pytest.approx((right[0] + right[1]) / 2)
+    assert found["slightly_better"]["accuracy"] == pytest.approx((right[2] + 0.5) / 2)
+    assert "negligibly_better" not in found
+
+
+def test_histogram_holds_every_score() -> None:
+    scores = torch.tensor([[0.0, 1.0, 3.0], [-3.0, 3.0, 0.0]])
+    found = score_histogram(scores)
+    assert sum(found["chosen"]) == sum(found["rejected"]) == 3
+    assert len(found["edges"]) == 31
+    assert (found["edges"][0], found["edges"][-1]) == pytest.approx((-3, 3), abs=1e-5)
+    assert found["rejected"][0] == 1
+    assert found["chosen"][-1] == 1
+
+
+def test_it_learns_what_is_preferred(
+    chat_folder: Path, workspace: NewWorkspace, tmp_path: Path
+) -> None:
+    files: dict[Track, list[Path]] = {}
+    preferred: dict[Track, str] = {"helpfulness": "yes please", "safety": "thanks no"}
+    for track, good in preferred.items():
+        for split, begin, end in (("train", 0, 160), ("test", 160, 190)):
+            path = tmp_path / f"{track}-{split}.jsonl"
+            safe = (True, False)
+            write_preferences(
+                path, [row(n, good, "wool", Rating.BETTER, safe, track) for n in range(begin, end)]
+            )
+            files.setdefault(track, []).append(path)
+    space = workspace()
+    reward.run(
+        SMALL,
+        track="safety",
+        start=chat_folder,
+        train={track: [paths[0]] for track, paths in files.items()},
+        test={track: [paths[1]] for track, paths in files.items()},
+        workspace=space,
+    )
+    found, lines = results(space), metrics(space)
+    assert (found["name"], found["pairs"]) == ("safety", 178)  # 160 and a tenth of the other track
+    assert found["accuracy"]["safety"]["all"]["accuracy"] == 1.0
+    assert found["accuracy"]["helpfulness"]["all"]["n"] == 30
+    assert sum(found["score_histogram"]["chosen"]) == 30
+    # Scores start near 0: a ranking loss of the margin and two safety losses of log 2.
+    margin = MARGINS["small"][Rating.BETTER]
+    expected = float(-F.logsigmoid(torch.tensor(-margin))) + 2 * math.log(2)
+    assert lines[0]["loss"] == pytest.approx(expected, abs=0.2)
+    assert found["train_loss"] == lines[-1]["loss"] < 0.5
+    steps = math.ceil(178 / 8)
+    assert len(lines) == steps
+    warmup = reward_warmup_steps(steps)
+    assert warmup == 5
+    rates = [cosine_with_warmup(step, steps, 1e-2, warmup, 0.1) for step in range(steps)]
+    assert [line["lr"] for line in lines] == rates
+    again = load_score_model(space.model)
+    assert again.config == CONFIG
+    assert not space.checkpoints.exists()
+
+
+def test_no_pair_fits(chat_folder: Path, workspace: NewWorkspace, tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    write_preferences(path, [row(0, " ".join(WORDS * 6))])
+    space = workspace()
+    with pytest.raises(UserError, match="none of 1 pairs fits into the context"):
+        reward.run(
+            SMALL,
+            track="helpfulness",
+            start=chat_folder,
+            train={"helpfulness": [path]},
+            test={},
+            workspace=space,
+        )
+    assert not space.model.exists()
