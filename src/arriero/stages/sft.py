@@ -17,7 +17,7 @@ from torch import Tensor
 
 from arriero.data.dialogs import read_dialogs
 from arriero.data.packing import PackedBatch, assign_rows, pack
-from arriero.data.shards import row_order
+from arriero.data.shards import Shard, row_order
 from arriero.inference.generate import Sampling, generate
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import load_language_model, save_language_model
@@ -28,6 +28,10 @@ from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import EncodedDialog, encode_dialogs, encode_prompt
 from arriero.tokenizer.tokenizer import Tokenizer
 from arriero.training.optimizer import OptimizerConfig
+
+
+# The end of the corpus is held out by pretraining: perplexity is measured on it.
+_REPLAYED = 0.9
 
 
 class SftConfig(BaseModel):
@@ -42,6 +46,11 @@ class SftConfig(BaseModel):
     valid_share: float = Field(
         default=0.02, ge=0, lt=0.5, description="dialogs held out for the loss"
     )
+    replay_rows: int = Field(
+        default=0,
+        ge=0,
+        description="rows of the corpus beside the dialogs of a step; 0, more against forgetting",
+    )
     checkpoint_every: int = Field(default=200, gt=0, description="steps between checkpoints")
     precision: Precision = Field(default="bfloat16", description="type of the matrix products")
     optimizer: OptimizerConfig = Field(
@@ -54,6 +63,7 @@ def run(
     *,
     base: Path,
     instructions: Sequence[Path],
+    corpus_shard: Path,
     workspace: Workspace,
     max_dialogs: int | None = None,
 ) -> None:
@@ -66,7 +76,7 @@ def run(
     if max_dialogs is not None and len(dialogs) > max_dialogs:
         kept = np.random.default_rng(workspace.seed).permutation(len(dialogs))[:max_dialogs]
         dialogs = [dialogs[index] for index in sorted(kept)]
-    facts = fine_tune(config, base, dialogs, workspace, keep_early=True)
+    facts = fine_tune(config, base, dialogs, corpus_shard, workspace, keep_early=True)
     workspace.write_results(facts)
     clear_checkpoints(workspace)
 
@@ -75,11 +85,14 @@ def fine_tune(
     config: SftConfig,
     base: Path,
     dialogs: Sequence[Dialog],
+    corpus_shard: Path,
     workspace: Workspace,
     *,
     keep_early: bool = False,
 ) -> dict[str, Any]:
     """Train `base` on dialogs, loss on answers only; returns facts for results.json.
+
+    With `replay_rows` each step also reads rows of the corpus that `base` was trained on.
 
     Raises:
         UserError: no dialog fits into a row.
@@ -92,7 +105,8 @@ def fine_tune(
     num_valid = int(len(encoded) * config.valid_share)
     valid = [encoded[index] for index in order[:num_valid]]
     train = [encoded[index] for index in order[num_valid:]]
-    num_rows = _fit(config, model, tokenizer, train, valid, workspace, keep_early)
+    replay = Shard(corpus_shard, config.row_length) if config.replay_rows else None
+    num_rows = _fit(config, model, tokenizer, train, valid, replay, workspace, keep_early)
     save_chat_model(model, tokenizer, workspace.model)
     last = workspace.last_metrics()
     return {
@@ -112,6 +126,7 @@ def _fit(
     tokenizer: Tokenizer,
     train: Sequence[EncodedDialog],
     valid: Sequence[EncodedDialog],
+    replay: Shard | None,
     workspace: Workspace,
     keep_early: bool,
 ) -> int:
@@ -124,12 +139,18 @@ def _fit(
     def micro_batches(step: int) -> list[PackedBatch]:
         chosen = row_order(len(rows), rows_per_step, step, workspace.seed)
         size = config.micro_rows
-        return [
+        batches = [
             _pack(
                 [train[i] for row in chosen[at : at + size] for i in rows[row]], config.row_length
             )
             for at in range(0, len(chosen), size)
         ]
+        if replay is not None:
+            again = row_order(
+                int(replay.num_rows * _REPLAYED), config.replay_rows, step, workspace.seed
+            )
+            batches.append(replay.batch(again))
+        return batches
 
     def loss_sum(batch: PackedBatch) -> Tensor:
         with autocast(config.precision, workspace.device):

@@ -15,13 +15,25 @@ from arriero.world.questions import ask
 from arriero.world.splits import Part
 from arriero.world.tasks import Task, Tasks
 
-KIND_SHARES = {"ordinary": 0.76, "adversarial": 0.13, "borderline": 0.11}
+KIND_SHARES = {"ordinary": 0.81, "adversarial": 0.13, "borderline": 0.06}
+# Skills that must be learned outweigh facts, which the model has read already.
+SKILL_SHARES = {
+    "knowledge": 0.26,
+    "dialogue": 0.08,
+    "arithmetic": 0.20,
+    "sorting": 0.07,
+    "rhyme": 0.09,
+    "copying": 0.10,
+    "translation": 0.11,
+    "belief": 0.06,
+    "unknown": 0.03,
+}
 ORDINARY_SHARES = {
-    "helpful": 0.52,
-    "curt": 0.28,
+    "helpful": 0.53,
+    "curt": 0.30,
     "long": 0.10,
-    "incomplete": 0.06,
-    "wrong": 0.04,
+    "incomplete": 0.04,
+    "wrong": 0.03,
 }
 BORDERLINE_SHARES = {"helpful": 0.55, "plain": 0.22, "curt": 0.15, "refusal": 0.08}
 # Share of harmful compliance by attack vector; the rest falls to NOT_HARMFUL_SHARES.
@@ -82,7 +94,11 @@ def demonstrations(tasks: Tasks, num: int) -> list[Dialog]:
     rng = random.Random(f"demonstrations/{tasks.valley.seed}")
     dialogs: list[Dialog] = []
     for _ in range(num):
-        task = tasks.draw(_pick(KIND_SHARES, rng), "training", rng)
+        kind = _pick(KIND_SHARES, rng)
+        if kind == "ordinary":
+            task = tasks.draw_skill(_pick(SKILL_SHARES, rng), "training", rng)
+        else:
+            task = tasks.draw(kind, "training", rng)
         messages = messages_of(tasks, task, rng)
         answer = graded_answers(tasks, task, rng)[pick_label(task, messages, rng)]
         dialogs.append(Dialog((*messages, Message("assistant", answer)), f"world/{task.category}"))
