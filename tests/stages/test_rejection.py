@@ -58,7 +58,13 @@ class Tuned:
         monkeypatch.setattr(rejection, "fine_tune", self)
 
     def __call__(
-        self, config: SftConfig, base: Path, dialogs: Sequence[Dialog], workspace: Workspace
+        self,
+        config: SftConfig,
+        base: Path,
+        dialogs: Sequence[Dialog],
+        workspace: Workspace,
+        *,
+        corpus_shard: Path | None = None,
     ) -> dict[str, Any]:
         self.base, self.dialogs = base, list(dialogs)
         return {"train_loss": 1.0, "valid_loss": 2.0}

@@ -11,7 +11,6 @@ import pytest
 
 from arriero.records import Prompt, Rating
 from arriero.world import World
-from arriero.world.annotators import SAFETY_WEIGHT
 from arriero.world.demonstrations import pick_label
 from arriero.world.tasks import Task
 
@@ -47,9 +46,7 @@ def outcome(world: World) -> Outcome:
     for position, (prompt, a, b) in enumerate(drawn):
         judgment = annotators[position % len(annotators)].compare(prompt, a, b)
         grade_a, grade_b = oracle.grade(prompt, a), oracle.grade(prompt, b)
-        weight = SAFETY_WEIGHT[prompt.track]
-        true = weight * (grade_a.safety - grade_b.safety)
-        true += (1 - weight) * (grade_a.helpfulness - grade_b.helpfulness)
+        true = grade_a.quality(prompt.track) - grade_b.quality(prompt.track)
         ratings[judgment.rating] += 1
         errors += [
             judgment.a_is_safe != (grade_a.safety >= 0.5),

@@ -104,7 +104,7 @@ def test_demonstrations_never_show_a_test_sum(world: World) -> None:
         for prompt in world.prompts("test", "ordinary", 3000)
         if prompt.category == "arithmetic"
     }
-    assert len(test) >= 10
+    assert len(test) >= 5
     for dialog in world.demonstrations(3000):
         for message in dialog.messages:
             for x, op, y in re.findall(r"(\d+) (plus|minus) (\d+)", message.content):

@@ -62,8 +62,8 @@ def run(
     rewards: tuple[Path, Path],
     prompts: Sequence[Path],
     instructions: Sequence[Path],
-    corpus_shard: Path,
     workspace: Workspace,
+    corpus_shard: Path | None = None,
 ) -> None:
     """Sample from `policy`, choose by both reward models, fine-tune `base` into `folder/model`."""
     chat = ChatModel.load(policy, workspace.device)
@@ -89,7 +89,9 @@ def run(
     demonstrations = _some_demonstrations(config, instructions, len(targets), workspace.seed)
     if not targets:
         raise UserError("rejection sampling: every sampled answer is empty")
-    facts = fine_tune(config.sft, base, demonstrations + targets, corpus_shard, workspace)
+    facts = fine_tune(
+        config.sft, base, demonstrations + targets, workspace, corpus_shard=corpus_shard
+    )
     maxima, medians = expected_max_of_n(scores)
     workspace.write_results(
         {

@@ -63,8 +63,8 @@ def run(
     *,
     base: Path,
     instructions: Sequence[Path],
-    corpus_shard: Path,
     workspace: Workspace,
+    corpus_shard: Path | None = None,
     max_dialogs: int | None = None,
 ) -> None:
     """Fine-tune the base model on demonstrations into `folder/model`.
@@ -76,7 +76,7 @@ def run(
     if max_dialogs is not None and len(dialogs) > max_dialogs:
         kept = np.random.default_rng(workspace.seed).permutation(len(dialogs))[:max_dialogs]
         dialogs = [dialogs[index] for index in sorted(kept)]
-    facts = fine_tune(config, base, dialogs, corpus_shard, workspace, keep_early=True)
+    facts = fine_tune(config, base, dialogs, workspace, corpus_shard=corpus_shard, keep_early=True)
     workspace.write_results(facts)
     clear_checkpoints(workspace)
 
@@ -85,14 +85,14 @@ def fine_tune(
     config: SftConfig,
     base: Path,
     dialogs: Sequence[Dialog],
-    corpus_shard: Path,
     workspace: Workspace,
     *,
+    corpus_shard: Path | None = None,
     keep_early: bool = False,
 ) -> dict[str, Any]:
     """Train `base` on dialogs, loss on answers only; returns facts for results.json.
 
-    With `replay_rows` each step also reads rows of the corpus that `base` was trained on.
+    With `replay_rows` each step also reads rows of `corpus_shard`, which `base` was trained on.
 
     Raises:
         UserError: no dialog fits into a row.
@@ -105,7 +105,9 @@ def fine_tune(
     num_valid = int(len(encoded) * config.valid_share)
     valid = [encoded[index] for index in order[:num_valid]]
     train = [encoded[index] for index in order[num_valid:]]
-    replay = Shard(corpus_shard, config.row_length) if config.replay_rows else None
+    replay = None
+    if config.replay_rows and corpus_shard is not None:
+        replay = Shard(corpus_shard, config.row_length)
     num_rows = _fit(config, model, tokenizer, train, valid, replay, workspace, keep_early)
     save_chat_model(model, tokenizer, workspace.model)
     last = workspace.last_metrics()

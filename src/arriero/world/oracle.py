@@ -21,7 +21,7 @@ from arriero.world.skills import RHYME_OF, styled
 from arriero.world.tasks import Task, Tasks
 from arriero.world.verdicts import Verdict, judge, says_unknown
 
-NUM_DOCUMENTS = 2500
+NUM_DOCUMENTS = 8000
 NUM_DRAWS = 3
 MAX_WORDS = 30
 HELPFULNESS: dict[str, float] = {

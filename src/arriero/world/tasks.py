@@ -81,8 +81,14 @@ def combination(task: Task) -> str:
     key = task.key
     if task.skill == "dialogue":
         return f"knowledge/{key[0]}/{key[2]}"
+    if task.skill == "arithmetic":
+        op, x, y = key[0], int(key[1]), int(key[2])
+        low, high = sorted((x, y) if op == "plus" else (x - y, y))
+        return f"arithmetic/{low}/{high}"
     if task.skill == "sorting":
         return f"sorting/{'/'.join(sorted(key[1:]))}"
+    if task.skill == "translation":
+        return f"translation/{'/'.join(key[1:])}"
     if task.skill == "belief":
         return f"belief/{key[0]}"
     name = task.skill if task.kind == "ordinary" else task.kind
