@@ -29,7 +29,6 @@ from arriero.tokenizer.chat import EncodedDialog, encode_dialogs, encode_prompt
 from arriero.tokenizer.tokenizer import Tokenizer
 from arriero.training.optimizer import OptimizerConfig
 
-
 # The end of the corpus is held out by pretraining: perplexity is measured on it.
 _REPLAYED = 0.9
 
