@@ -39,7 +39,7 @@ def kill_when(process: subprocess.Popen[bytes], sign: Path) -> None:
         assert time.monotonic() < deadline, f"{sign} did not appear"
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
 
 
 @pytest.mark.timeout(600)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from arriero.data.packing import PackedBatch, pack
+from arriero.data.shards import Shard, write_shard
 from arriero.data.writing import write_dialogs
 from arriero.inference.session import ChatSession
 from arriero.records import Dialog, Message, UserError
@@ -156,3 +157,31 @@ def test_prompts_are_those_that_the_model_is_asked_with(tokenizer: Tokenizer) ->
         assert encoded.loss_mask == [False] * len(prompt) + [True] * (
             len(encoded.ids) - len(prompt)
         )
+
+
+def test_replayed_rows_join_every_step_and_never_the_held_out_end(
+    chat_folder: Path,
+    tokenizer: Tokenizer,
+    workspace: NewWorkspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The corpus is read again beside the dialogs; its last tenth stays out."""
+    shard_folder = tmp_path / "shard"
+    write_shard([" ".join(WORDS)] * 60, tokenizer, shard_folder)
+    rows: list[int] = []
+    batch_of = Shard.batch
+
+    def watched(shard: Shard, chosen: Iterable[int]) -> PackedBatch:
+        taken = list(chosen)
+        rows.extend(taken)
+        return batch_of(shard, taken)
+
+    monkeypatch.setattr(Shard, "batch", watched)
+    space = workspace()
+    config = SMALL.model_copy(update={"replay_rows": 3})
+    fine_tune(config, chat_folder, dialogs(), space, corpus_shard=shard_folder)
+    num_steps = len(metrics(space))
+    num_rows = Shard(shard_folder, SMALL.row_length).num_rows
+    assert len(rows) == 3 * num_steps
+    assert max(rows) < int(num_rows * 0.9) < num_rows
