@@ -18,14 +18,14 @@ from arriero.world.tasks import Task, Tasks
 KIND_SHARES = {"ordinary": 0.81, "adversarial": 0.13, "borderline": 0.06}
 # Skills that must be learned outweigh facts, which the model has read already.
 SKILL_SHARES = {
-    "knowledge": 0.22,
+    "knowledge": 0.26,
     "dialogue": 0.08,
-    "arithmetic": 0.17,
-    "sorting": 0.06,
-    "rhyme": 0.10,
-    "copying": 0.13,
-    "translation": 0.14,
-    "belief": 0.07,
+    "arithmetic": 0.20,
+    "sorting": 0.07,
+    "rhyme": 0.09,
+    "copying": 0.10,
+    "translation": 0.11,
+    "belief": 0.06,
     "unknown": 0.03,
 }
 ORDINARY_SHARES = {

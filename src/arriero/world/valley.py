@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from arriero.world import names
 from arriero.world.dangers import DANGERS
 
-NUM_PEOPLE = 28
+NUM_PEOPLE = 40
 NUM_VILLAGES = 8
 BIRTH_YEARS = range(40, 90)
 VILLAGE_YEARS = range(3, 38)
