@@ -52,7 +52,7 @@ def test_all_stages_in_order(tmp_path: Path) -> None:
         ("tokenizer.max_megabytes", 2.0, "01-tokenizer"),
         ("model.vocab_size", 1300, "01-tokenizer"),
         ("pretrain.num_tokens", 1_000_000, "02-pretrain"),
-        ("model.dim", 64, "02-pretrain"),
+        ("model.dim", 48, "02-pretrain"),
         ("data.max_dialogs", 9, "00-inputs"),
         ("sft.epochs", 3, "03-sft"),
         ("preferences.test_share", 0.2, "04-preferences-v1"),
