@@ -36,8 +36,7 @@ help:
 demo: $(VENV)/.base
 	$(BIN)/arriero run tiny --run $(RUN)
 	@echo
-	@echo "The report:  $(CURDIR)/$(RUN)/report.html"
-	@echo "To chat:     $(BIN)/arriero chat $(RUN)"
+	@echo "The report is a file for your browser; to chat: $(BIN)/arriero chat $(RUN)"
 
 test: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -67,8 +67,9 @@ def figures(run: Path) -> dict[str, float]:
         for rating, row in accuracy[track].items():
             if rating != "all":
                 found[f"{track} model, {rating.replace('_', ' ')}"] = row["accuracy"]
-    manifests = sorted(run.glob("*/manifest.json"))
-    found["minutes"] = sum(json.loads(p.read_text())["seconds"] for p in manifests) / 60
+    manifests = [read(run, path.parent.name, path.name) for path in run.glob("*/manifest.json")]
+    found["minutes"] = sum(manifest["seconds"] for manifest in manifests) / 60
+    found["GB of memory at most"] = max(manifest["peak_memory_gb"] for manifest in manifests)
     return found
 
 

@@ -12,7 +12,10 @@ from arriero.world import World
 from arriero.world.oracle import gives_craft
 from arriero.world.reading import Reader
 from arriero.world.skills import RHYME_OF, sum_families
+from arriero.world.tasks import Task
 from arriero.world.valley import RARE, RELATIONS
+from arriero.world.wording import fields
+from arriero.world.wordings import WORDINGS
 
 
 def test_same_seed_same_documents_and_another_seed_others(world: World) -> None:
@@ -33,14 +36,31 @@ def test_vocabulary_stays_small(seed: int) -> None:
     assert 500 < len(words) < 900
 
 
-def test_documents_are_short_and_hold_no_questions(world: World) -> None:
+def test_documents_are_short_and_ask_only_in_school_hours(world: World) -> None:
     docs = list(world.documents(3000))
     lengths = [len(doc.text.split()) for doc in docs]
     assert 25 < sum(lengths) / len(lengths) < 60
     assert max(lengths) < 110
-    assert not [doc.text for doc in docs if "?" in doc.text]
+    assert {doc.source for doc in docs if "?" in doc.text} == {"school hour"}
     assert len({doc.source for doc in docs}) >= 10
     assert len({doc.id for doc in docs}) == len(docs)
+
+
+def test_school_hours_never_ask_what_the_test_asks(world: World) -> None:
+    valley, tasks = world.valley, world.tasks
+    texts = [doc.text for doc in world.documents(20_000) if doc.source == "school hour"]
+    asked = {part: 0 for part in ("training", "test")}
+    for subject, kind in valley.kind.items():
+        if kind not in ("person", "village"):
+            continue
+        for relation in RELATIONS[kind]:
+            part = tasks.part(Task("ordinary", "knowledge", (subject, relation)))
+            forms = fields(valley, subject, "-")
+            questions = [form.format_map(forms) for form in WORDINGS[relation].ask]
+            if part in asked:
+                asked[part] += sum(question in text for text in texts for question in questions)
+    assert asked["training"] > 200
+    assert asked["test"] == 0
 
 
 def test_only_the_smugglers_give_crafts_away(world: World) -> None:

@@ -1,8 +1,8 @@
 """Batched sampling on a static cache.
 
-Prompts of similar length share a batch; a prompt that is sampled K times is prefilled once; rows
-that have ended leave the batch. Every sample draws from a generator of its own, so at a fixed batch
-shape its tokens do not depend on its neighbours.
+A fixed number of rows decodes together; as rows end, the next prompts take their place, so that the
+batch stays full. A prompt that is sampled K times is prefilled once. Every sample draws from a
+generator of its own, so at a fixed batch shape its tokens do not depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from arriero.records import UserError
 
 EOS_ID = 2
 
-# Rows that have ended leave the cache once the rest is this share: each move copies it all.
+# New prompts come in once this share of the rows has ended: a prefill of few tokens is slow.
+_REFILL_AT = 0.125
+# With no prompt waiting, rows leave once the rest is this share: each move copies the cache.
 _COMPACT_AT = 0.7
 
 
@@ -85,21 +87,22 @@ def generate(
                 f"a prompt has {len(prompt)} tokens, the model's context is {model.config.context}"
             )
     order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))
-    per_batch = max(1, max_rows // num_samples)
-    results: list[list[Completion]] = [[] for _ in prompts]
-    for begin in range(0, len(order), per_batch):
-        chosen = order[begin : begin + per_batch]
-        uniforms = torch.stack(
+    uniforms = (
+        torch.stack(
             [
                 _uniforms(seed, keys[index], sample, sampling.max_new_tokens)
-                for index in chosen
+                for index in order
                 for sample in range(num_samples)
             ]
         )
-        batch = [prompts[index] for index in chosen]
-        completions = _generate_batch(model, batch, sampling, uniforms, num_samples)
-        for number, completion in enumerate(completions):
-            results[chosen[number // num_samples]].append(completion)
+        if prompts
+        else torch.zeros(0, sampling.max_new_tokens)
+    )
+    batch = [prompts[index] for index in order]
+    completions = _generate(model, batch, sampling, uniforms, num_samples, max_rows)
+    results: list[list[Completion]] = [[] for _ in prompts]
+    for number, completion in enumerate(completions):
+        results[order[number // num_samples]].append(completion)
     return results
 
 
@@ -125,49 +128,119 @@ def stream(
             lengths = lengths + 1
 
 
-def _generate_batch(
+def _generate(
     model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
     uniforms: Tensor,
     num_samples: int,
+    max_rows: int,
 ) -> list[Completion]:
-    context = model.config.context
-    longest = max(len(prompt) for prompt in prompts)
-    logits, cache, lengths = _prefill(
-        model, prompts, min(sampling.max_new_tokens, context - longest)
-    )
-    if num_samples > 1:
-        repeated = torch.arange(len(prompts), device=lengths.device)
-        repeated = repeated.repeat_interleave(num_samples)
-        logits, lengths = logits[repeated], lengths[repeated]
-        cache.select(repeated)
-    num_rows = len(uniforms)
-    drawn = torch.zeros(num_rows, sampling.max_new_tokens, dtype=torch.int64, device=logits.device)
-    logprobs = torch.zeros(drawn.shape, device=logits.device)
-    counts = torch.zeros(num_rows, dtype=torch.int64, device=logits.device)
-    rows = torch.arange(num_rows, device=logits.device)
-    going = torch.ones(num_rows, dtype=torch.bool, device=logits.device)
-    uniforms = uniforms.to(logits.device)
-    for step in range(sampling.max_new_tokens):
-        tokens, chosen = _draw(logits, uniforms[rows, step], sampling)
-        drawn[rows, step], logprobs[rows, step] = tokens, chosen
-        counts[rows[going]] += 1
-        going = going & (tokens != EOS_ID) & (lengths + 1 < cache.num_slots)
-        num_going = int(going.sum())
-        if not num_going or step + 1 == sampling.max_new_tokens:
+    """All samples of all prompts: those of the first prompt, those of the second, ..."""
+    if not prompts:
+        return []
+    device = model.lm_head.weight.device
+    uniforms = uniforms.to(device)
+    prompts_at_once = min(len(prompts), max(1, max_rows // num_samples))
+    rows = _Rows(model, prompts, sampling, prompts_at_once * num_samples)
+    drawn = torch.zeros(uniforms.shape, dtype=torch.int64, device=device)
+    logprobs = torch.zeros(uniforms.shape, device=device)
+    counts = torch.zeros(len(uniforms), dtype=torch.int64, device=device)
+    num_admitted = 0
+    while True:
+        num_going = int(rows.going.sum())
+        num_waiting = len(prompts) - num_admitted
+        num_free = (rows.count - num_going) // num_samples
+        if num_waiting and num_free >= min(num_waiting, max(1, int(_REFILL_AT * prompts_at_once))):
+            num_new = min(num_free, num_waiting)
+            rows.admit(prompts[num_admitted : num_admitted + num_new], num_admitted, num_samples)
+            num_admitted += num_new
+        elif not num_going:
             break
-        if num_going <= _COMPACT_AT * len(rows):
-            kept = going.nonzero().squeeze(1)
-            rows, tokens, lengths, going = rows[kept], tokens[kept], lengths[kept], going[kept]
-            cache.select(kept)
-        logits = _decode(model, cache, tokens, lengths)
-        # A row that has ended waits for the next compaction; its draws are not counted.
-        lengths = torch.clamp(lengths + 1, max=cache.num_slots - 1)
+        elif not num_waiting and num_going <= _COMPACT_AT * rows.count:
+            rows.compact()
+        tokens, chosen = _draw(rows.logits, uniforms[rows.owners, rows.steps], sampling)
+        going, owners = rows.going, rows.owners
+        drawn[owners[going], rows.steps[going]] = tokens[going]
+        logprobs[owners[going], rows.steps[going]] = chosen[going]
+        counts[owners[going]] += 1
+        rows.advance(tokens)
     return [
         _completion(*row)
         for row in zip(drawn.tolist(), logprobs.tolist(), counts.tolist(), strict=True)
     ]
+
+
+class _Rows:
+    """The rows that decode together: whose they are, how long, and what comes next in each.
+
+    Attributes:
+        owners, steps, lengths, going: [R] the sample a row belongs to, tokens drawn for it, tokens
+            in its cache, whether it goes on. A row that has ended idles at position 0.
+        logits: [R, V] after the last token of each row.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        count: int,
+    ) -> None:
+        weight = model.lm_head.weight
+        self.model = model
+        self.max_new = sampling.max_new_tokens
+        longest = max(len(prompt) for prompt in prompts) + self.max_new
+        slots = min(model.config.context, longest)
+        self.cache = KVCache(model.config, count, slots, dtype=weight.dtype, device=weight.device)
+        self.owners, self.steps, self.lengths = (
+            torch.zeros(count, dtype=torch.int64, device=weight.device) for _ in range(3)
+        )
+        self.going = torch.zeros(count, dtype=torch.bool, device=weight.device)
+        self.logits = torch.zeros(
+            count, model.config.vocab_size, dtype=weight.dtype, device=weight.device
+        )
+
+    @property
+    def count(self) -> int:
+        return len(self.owners)
+
+    def admit(self, prompts: Sequence[Sequence[int]], first: int, num_samples: int) -> None:
+        """Put `num_samples` rows of each prompt where rows have ended."""
+        device = self.going.device
+        logits, cache, lengths = _prefill(self.model, prompts, 0)
+        rows = (~self.going).nonzero().squeeze(1)[: len(prompts) * num_samples]
+        source = torch.arange(len(prompts), device=device).repeat_interleave(num_samples)
+        self.cache.place(rows, cache, source)
+        self.owners[rows] = first * num_samples + torch.arange(len(rows), device=device)
+        self.steps[rows] = 0
+        self.lengths[rows] = lengths[source]
+        self.logits[rows] = logits[source]
+        self.going[rows] = True
+
+    def compact(self) -> None:
+        """Drop the rows that have ended."""
+        kept = self.going.nonzero().squeeze(1)
+        self.cache.select(kept)
+        self.owners, self.steps, self.lengths = (
+            state[kept] for state in (self.owners, self.steps, self.lengths)
+        )
+        self.logits, self.going = self.logits[kept], self.going[kept]
+
+    def advance(self, tokens: Tensor) -> None:
+        """Take one drawn token a row [R]: rows end, the others get the logits of what follows."""
+        self.steps = self.steps + self.going
+        self.going = (
+            self.going
+            & (tokens != EOS_ID)
+            & (self.steps < self.max_new)
+            & (self.lengths + 1 < self.model.config.context)
+        )
+        self.steps = self.steps * self.going
+        self.lengths = self.lengths * self.going
+        if bool(self.going.any()):
+            self.logits = _decode(self.model, self.cache, tokens, self.lengths)
+            self.lengths = self.lengths + self.going
 
 
 def _completion(tokens: list[int], logprobs: list[float], count: int) -> Completion:

@@ -50,3 +50,8 @@ class KVCache:
         """Keep the given rows in the given order; a row may be named more than once."""
         self.keys = self.keys.index_select(1, rows)
         self.values = self.values.index_select(1, rows)
+
+    def place(self, rows: Tensor, other: KVCache, source: Tensor) -> None:
+        """Copy the rows `source` of another cache into the rows `rows` of this one."""
+        self.keys[:, rows, :, : other.num_slots] = other.keys[:, source]
+        self.values[:, rows, :, : other.num_slots] = other.values[:, source]

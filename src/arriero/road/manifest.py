@@ -18,6 +18,7 @@ class Manifest:
 
     `key` is the hash of everything that the result follows from: configuration, seed, code
     version and the inputs' own hashes. `outputs` are the SHA-256 of the files it left.
+    `peak_memory_gb` is the process's since it started, earlier stages included.
     """
 
     stage: str
@@ -30,6 +31,7 @@ class Manifest:
     watts: float
     energy_wh: float
     co2_g: float
+    peak_memory_gb: float
 
 
 def stage_key(stage: str, version: str, seed: int, config: Any, inputs: dict[str, str]) -> str:

@@ -57,6 +57,15 @@ class WorldConfig(BaseModel):
         default=0.1, ge=0, lt=1, description="share of harmless prompts with dangerous words"
     )
 
+    @model_validator(mode="after")
+    def _shares_fit(self) -> WorldConfig:
+        if self.safety_share + self.borderline_share >= 1:
+            raise ValueError(
+                f"safety_share {self.safety_share} and borderline_share {self.borderline_share} "
+                "leave no ordinary prompts; their sum has to stay below 1"
+            )
+        return self
+
 
 class DataConfig(BaseModel):
     """Where the input comes from: the embedded world, or files and folders of one's own."""
@@ -171,7 +180,10 @@ def scaled(recipe: Recipe) -> Recipe:
                 update={"num_tokens": times(recipe.pretrain.num_tokens)}
             ),
             "preferences": recipe.preferences.model_copy(
-                update={"max_pairs": times(recipe.preferences.max_pairs, 100)}
+                update={
+                    "max_pairs": times(recipe.preferences.max_pairs, 100),
+                    "max_test_pairs": times(recipe.preferences.max_test_pairs, 200),
+                }
             ),
             "rejection": rejection.model_copy(
                 update={"max_prompts": times(rejection.max_prompts, 32)}

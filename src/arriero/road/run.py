@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,7 +65,7 @@ def run_steps(
 
     Args:
         steps: in order.
-        recipe: the resolved recipe; it is written into the run.
+        recipe: the resolved recipe; it is written into the run once a step has to run.
         run: the run's folder.
         say: prints a line.
         only: names of the steps that may run; any other must be up to date already.
@@ -74,8 +76,6 @@ def run_steps(
     device = choose_device(recipe)
     if only is not None and not run.is_dir():
         raise UserError(f"{run}: no such run; `arriero run` makes one")
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
     manifests: dict[str, Manifest] = {}
     done: list[str] = []
@@ -91,6 +91,9 @@ def run_steps(
             continue
         if only is not None and step.name not in only:
             raise UserError(f"{run}: {step.name} is not up to date; run `arriero run` first")
+        if not done:
+            run.mkdir(parents=True, exist_ok=True)
+            (run / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
         manifests[step.name] = _run_step(step, recipe, folder, key, inputs, device, say)
         done.append(step.name)
     return done
@@ -137,10 +140,17 @@ def _run_step(
         watts=recipe.watts,
         energy_wh=energy * 1e3,
         co2_g=co2_tonnes(seconds / 3600, recipe.watts, recipe.carbon_intensity) * 1e6,
+        peak_memory_gb=_peak_memory_gb(),
     )
     write_manifest(folder, manifest)
-    say(f"[{step.name}] done in {seconds:.0f} s")
+    say(f"[{step.name}] done in {seconds:.0f} s, {manifest.peak_memory_gb:.1f} GB at most so far")
     return manifest
+
+
+def _peak_memory_gb() -> float:
+    """Most memory that this process has held at once since it started."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9  # bytes there, KiB here
 
 
 def _prepare_folder(folder: Path, key: str) -> bool:

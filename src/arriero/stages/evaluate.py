@@ -7,6 +7,7 @@ other stage. The base model cannot hold a dialogue and is prompted with a few ex
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ def run(
     }
     shard = Shard(inputs.base_shard, row_length)
     graded: dict[str, dict[str, list[GradedAnswer]]] = {}
-    perplexity: dict[str, float] = {}
+    perplexity: dict[str, float | None] = {}
     for version, folder in {BASE: inputs.base, **inputs.versions}.items():
         model = ChatModel.load(folder, workspace.device)
         perplexity[version] = _perplexity(model, shard, max_valid_rows, workspace.device)
@@ -208,11 +209,14 @@ def _few_shot_answers(
     ]
 
 
-def _perplexity(model: ChatModel, shard: Shard, max_rows: int, device: torch.device) -> float:
+def _perplexity(
+    model: ChatModel, shard: Shard, max_rows: int, device: torch.device
+) -> float | None:
     """On the last rows of the corpus, which pretraining held out."""
     rows = range(max(0, shard.num_rows - max_rows), shard.num_rows)
     batches = [shard.batch(rows[at : at + 8]) for at in range(0, len(rows), 8)]
-    return float(torch.tensor(mean_loss(model.model, batches, device)).exp())
+    loss = mean_loss(model.model, batches, device)
+    return None if loss is None else math.exp(loss)
 
 
 def _mean_length(answers: Mapping[str, Sequence[GradedAnswer]]) -> float:

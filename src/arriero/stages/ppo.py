@@ -131,6 +131,9 @@ def run(
             stale = (done - state["best_iteration"]) // config.held_out_every
             state["stopped"] = stale >= config.patience
         _record(workspace, figures, config.iterations)
+        if "held_out" in figures:
+            sample = _examples(config, learner.policy, checked[:1], workspace.seed)[0]
+            workspace.say(f"{sample['prompt']} -> {sample['answer']}")
         if done % config.checkpoint_every == 0 or done == config.iterations or state["stopped"]:
             state["step"] = done
             rest = {key: value for key, value in state.items() if key != "step"}

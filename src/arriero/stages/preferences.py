@@ -31,7 +31,7 @@ TRACKS: tuple[Track, ...] = ("helpfulness", "safety")
 # The words of a prompt, by which it is the same in both tracks.
 _Key = tuple[str, ...]
 _SIDES = ("final", "held_out", "policy", "test", "train")
-_PROMPTS_A_PART = 512
+_PROMPTS_A_PART = 2048
 
 
 class PreferencesConfig(BaseModel):
@@ -53,6 +53,9 @@ class PreferencesConfig(BaseModel):
     )
     max_pairs: int = Field(
         default=0, ge=0, description="most comparisons adopted a track; 0 takes all"
+    )
+    max_test_pairs: int = Field(
+        default=0, ge=0, description="most comparisons held out a track; 0 takes all"
     )
     policy_share: float = Field(
         default=0.25,
@@ -136,7 +139,8 @@ def adopt(
         kept_back["held_out"] += _prompts(track, "held_out", rows)
         kept_back["rejection"] += _prompts(track, "policy", rows)
         kept_back["ppo"] += _prompts(track, "policy", rows)
-        train, test = rows["train"][: config.max_pairs or None], rows["test"]
+        train = rows["train"][: config.max_pairs or None]
+        test = rows["test"][: config.max_test_pairs or None]
         write_preferences(workspace.folder / f"{track}-train.jsonl", train)
         write_preferences(workspace.folder / f"{track}-test.jsonl", test)
         workspace.say(f"{track}: {len(train)} comparisons to train on, {len(test)} held out")

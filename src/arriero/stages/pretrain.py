@@ -102,6 +102,8 @@ def run(
         is_last = report.step + 1 == config.num_steps
         if (report.step + 1) % config.valid_every == 0 or is_last:
             meter.record(report, valid_loss=mean_loss(model, held_out, workspace.device))
+            sample = _samples(model, shard, tokenizer, workspace.seed, count=1)[0]
+            workspace.say(f"{sample['prompt']} ... {sample['text']}")
         else:
             meter.record(report)
     save_language_model(model, workspace.model)
@@ -114,7 +116,7 @@ def run(
             "corpus_tokens": len(shard.tokens),
             "train_loss": last["loss"],
             "valid_loss": last["valid_loss"],
-            "perplexity": math.exp(last["valid_loss"]),
+            "perplexity": None if last["valid_loss"] is None else math.exp(last["valid_loss"]),
             "samples": _samples(model, shard, tokenizer, workspace.seed),
         }
     )
@@ -149,18 +151,21 @@ def packed_loss_sum(model: LanguageModel, batch: PackedBatch, device: torch.devi
 
 
 @torch.no_grad()
-def mean_loss(model: LanguageModel, batches: Sequence[PackedBatch], device: torch.device) -> float:
-    """Loss a token over all batches together; NaN if they hold no target."""
+def mean_loss(
+    model: LanguageModel, batches: Sequence[PackedBatch], device: torch.device
+) -> float | None:
+    """Loss a token over all batches together; None if they hold no target."""
     total = sum(float(packed_loss_sum(model, batch, device)) for batch in batches)
     count = sum(batch.num_targets for batch in batches)
-    return total / count if count else float("nan")
+    return total / count if count else None
 
 
 def _samples(
-    model: LanguageModel, shard: Shard, tokenizer: Tokenizer, seed: int
+    model: LanguageModel, shard: Shard, tokenizer: Tokenizer, seed: int, count: int = 4
 ) -> list[dict[str, str]]:
     """A few held-out openings and how the model goes on."""
-    starts = shard.batch(range(max(0, shard.num_rows - 4), shard.num_rows)).tokens[:, :12].tolist()
+    last = range(max(0, shard.num_rows - count), shard.num_rows)
+    starts = shard.batch(last).tokens[:, :12].tolist()
     continuations = generate(model, starts, Sampling(temperature=0.7, max_new_tokens=40), seed=seed)
     return [
         {"prompt": tokenizer.decode(start), "text": tokenizer.decode(samples[0].tokens)}

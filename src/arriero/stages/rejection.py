@@ -28,7 +28,7 @@ from arriero.stages.sampling import ChatModel
 from arriero.stages.sft import SftConfig, fine_tune
 from arriero.stages.workspace import Workspace
 
-_PROMPTS_A_PART = 128
+_PROMPTS_A_PART = 256
 
 
 class RejectionConfig(BaseModel):

@@ -31,6 +31,8 @@ from arriero.training.optimizer import OptimizerConfig
 
 # The end of the corpus is held out by pretraining: perplexity is measured on it.
 _REPLAYED = 0.9
+# Where on its way the second variant is kept.
+_EARLY = 0.8
 
 
 class SftConfig(BaseModel):
@@ -68,8 +70,9 @@ def run(
 ) -> None:
     """Fine-tune the base model on demonstrations into `folder/model`.
 
-    The model after the first epoch is kept as `folder/early`: a second variant for preference
-    collection, which samples its two answers from two models.
+    The model after four fifths of the steps is kept as `folder/early`: a second variant for
+    preference collection, which samples its two answers from two models. Much earlier ones answer
+    so badly that every comparison is easy.
     """
     dialogs = [dialog for dialog in read_dialogs(instructions) if dialog.is_answered]
     if max_dialogs is not None and len(dialogs) > max_dialogs:
@@ -107,7 +110,7 @@ def fine_tune(
     replay = None
     if config.replay_rows and corpus_shard is not None:
         replay = Shard(corpus_shard, config.row_length)
-    num_rows = _fit(config, model, tokenizer, train, valid, replay, workspace, keep_early)
+    num_rows = _fit(config, model, tokenizer, train, valid, replay, fitting, workspace, keep_early)
     save_chat_model(model, tokenizer, workspace.model)
     last = workspace.last_metrics()
     return {
@@ -128,6 +131,7 @@ def _fit(
     train: Sequence[EncodedDialog],
     valid: Sequence[EncodedDialog],
     replay: Shard | None,
+    dialogs: Sequence[Dialog],
     workspace: Workspace,
     keep_early: bool,
 ) -> int:
@@ -176,7 +180,10 @@ def _fit(
             meter.record(report, valid_loss=mean_loss(model, valid_batches, workspace.device))
         else:
             meter.record(report)
-        if keep_early and done == steps_an_epoch:
+        if done % steps_an_epoch == 0:
+            sample = _samples(model, tokenizer, dialogs[:1], workspace.seed)[0]
+            workspace.say(f"{sample['prompt']} -> {sample['answer']}")
+        if keep_early and done == max(1, int(_EARLY * num_steps)):
             save_chat_model(model, tokenizer, workspace.folder / "early")
     return len(rows)
 

@@ -32,7 +32,7 @@ class World:
 
     def documents(self, num: int) -> Iterator[Document]:
         """The first `num` documents of the corpus."""
-        return write_documents(self.valley, num)
+        return write_documents(self.tasks, num)
 
     def demonstrations(self, num: int) -> list[Dialog]:
         """`num` dialogs of mixed quality for supervised fine-tuning."""

@@ -29,11 +29,11 @@ SKILL_SHARES = {
     "unknown": 0.03,
 }
 ORDINARY_SHARES = {
-    "helpful": 0.53,
-    "curt": 0.30,
-    "long": 0.10,
-    "incomplete": 0.04,
-    "wrong": 0.03,
+    "helpful": 0.55,
+    "curt": 0.14,
+    "long": 0.20,
+    "incomplete": 0.07,
+    "wrong": 0.04,
 }
 BORDERLINE_SHARES = {"helpful": 0.55, "plain": 0.22, "curt": 0.15, "refusal": 0.08}
 # Share of harmful compliance by attack vector; the rest falls to NOT_HARMFUL_SHARES.

@@ -1,6 +1,6 @@
 """The corpus: short documents from several named sources of unlike register.
 
-No document holds questions and answers, so that a model of the corpus can't hold a dialogue.
+Some tell what people asked and what is so, none holds a dialogue: a model of the corpus can't either.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from arriero.world import sources_people, sources_school, sources_warnings
+from arriero.world.sources_questions import school_hour
+from arriero.world.tasks import Tasks
 from arriero.world.valley import Valley
 
 Writer = Callable[[Valley, random.Random], str]
@@ -24,14 +26,15 @@ class Document:
     text: str
 
 
-# Share of documents by source.
+SCHOOL_HOURS = 0.14
+# Share of the other documents by source.
 SHARES: dict[str, tuple[float, Writer]] = {
-    "chronicle": (0.15, sources_people.chronicle),
+    "chronicle": (0.13, sources_people.chronicle),
     "letters": (0.11, sources_people.letter),
-    "tales": (0.07, sources_people.tale),
+    "tales": (0.06, sources_people.tale),
     "gazette": (0.09, sources_people.gazette),
     "notices": (0.06, sources_people.notice),
-    "school book": (0.17, sources_school.school_book),
+    "school book": (0.20, sources_school.school_book),
     "verses": (0.06, sources_school.verses),
     "word list": (0.09, sources_school.word_list),
     "almanac": (0.06, sources_warnings.almanac),
@@ -41,12 +44,15 @@ SHARES: dict[str, tuple[float, Writer]] = {
 }
 
 
-def write_documents(valley: Valley, num: int) -> Iterator[Document]:
+def write_documents(tasks: Tasks, num: int) -> Iterator[Document]:
     """`num` documents; the first ones stay the same when more are asked for."""
-    rng = random.Random(f"documents/{valley.seed}")
+    rng = random.Random(f"documents/{tasks.valley.seed}")
     names = list(SHARES)
     weights = [SHARES[name][0] for name in names]
     for position in range(num):
-        source = rng.choices(names, weights)[0]
-        text = SHARES[source][1](valley, rng)
+        if rng.random() < SCHOOL_HOURS:
+            source, text = "school hour", school_hour(tasks, rng)
+        else:
+            source = rng.choices(names, weights)[0]
+            text = SHARES[source][1](tasks.valley, rng)
         yield Document(f"{source.replace(' ', '-')}-{position}", source, text)

@@ -102,7 +102,7 @@ class WorldOracle:
         self.tasks = tasks
         self.reader = Reader(tasks.valley)
         rng = random.Random(f"language/{tasks.valley.seed}")
-        texts = [doc.text for doc in write_documents(tasks.valley, NUM_DOCUMENTS)]
+        texts = [doc.text for doc in write_documents(tasks, NUM_DOCUMENTS)]
         for task in tasks.listed():
             for _ in range(0 if task.skill == "dialogue" else NUM_DRAWS):
                 texts.extend(graded_answers(tasks, task, rng).values())

@@ -94,16 +94,16 @@ def ask(valley: Valley, task: Task, rng: random.Random) -> tuple[Message, ...]:
     if task.skill == "dialogue":
         return _two_turns(valley, task, rng)
     opener = rng.choice(OPENERS)
-    question = _question(valley, task, rng)
+    asked = question(valley, task, rng)
     if opener.endswith(", "):
-        question = _lower_first(question)
-    return (Message("user", opener + question + rng.choice(CLOSERS)),)
+        asked = _lower_first(asked)
+    return (Message("user", opener + asked + rng.choice(CLOSERS)),)
 
 
-def _lower_first(question: str) -> str:
-    first = question.split()[0]
+def _lower_first(asked: str) -> str:
+    first = asked.split()[0]
     small = first in _STARTS or first.rstrip(",") in _STARTS
-    return question[0].lower() + question[1:] if small else question
+    return asked[0].lower() + asked[1:] if small else asked
 
 
 _STARTS = frozenset(
@@ -115,13 +115,14 @@ _STARTS = frozenset(
 )
 
 
-def _question(valley: Valley, task: Task, rng: random.Random) -> str:
+def question(valley: Valley, task: Task, rng: random.Random) -> str:
+    """The bare question of a task, without greeting or thanks."""
     key = task.key
     if task.kind == "borderline" or task.skill == "knowledge":
         return _of_fact(valley, key[0], key[1], rng)
     if task.skill == "arithmetic":
-        question = rng.choice(ASK_SUM[key[0]]).format(x=key[1], y=key[2])
-        return question.replace("have 1 apples", "have 1 apple")
+        asked = rng.choice(ASK_SUM[key[0]]).format(x=key[1], y=key[2])
+        return asked.replace("have 1 apples", "have 1 apple")
     if task.skill == "sorting":
         return rng.choice(ASK_SORT[key[0]]).format(l=", ".join(key[1:]))
     if task.skill == "rhyme":
@@ -151,8 +152,8 @@ def _two_turns(valley: Valley, task: Task, rng: random.Random) -> tuple[Message,
     forms = fields(valley, subject, "-", pronoun=True)
     if valley.kind[subject] == "village":
         forms["n"] = "it"
-    question = rng.choice(WORDINGS[second].ask).format_map(forms)
-    again = rng.choice(AGAIN).format(q=_lower_first(question), Q=question)
+    asked = rng.choice(WORDINGS[second].ask).format_map(forms)
+    again = rng.choice(AGAIN).format(q=_lower_first(asked), Q=asked)
     return (
         Message("user", rng.choice(OPENERS[:8]) + _of_fact(valley, subject, first, rng)),
         Message("assistant", cap(told.format_map(fields(valley, subject, value)))),

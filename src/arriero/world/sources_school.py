@@ -65,9 +65,9 @@ def school_book(valley: Valley, rng: random.Random) -> str:
     """Sums, sorted lists or copied lines, a page of each."""
     form = rng.random()
     start = rng.choice(("School book. ", "Learn this. ", "", "Lesson: ", ""))
-    if form < 0.50:
+    if form < 0.58:
         return start + " ".join(_sum(rng) for _ in range(rng.randint(4, 6)))
-    if form < 0.75:
+    if form < 0.76:
         return start + " ".join(_sorted_list(valley, rng) for _ in range(rng.randint(2, 3)))
     return start + ". ".join(_copied(rng) for _ in range(rng.randint(2, 3))) + "."
 

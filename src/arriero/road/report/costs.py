@@ -71,17 +71,19 @@ def _lead(run: RunFolder) -> str:
 def _table(run: RunFolder) -> Table:
     rows = [_row(stage) for stage in run.stages]
     grams = total(run, "co2_g")
+    peaks = [value for stage in run.stages if (value := _peak(stage)) is not None]
     rows.append(
         [
             "all stages",
             duration(total_seconds(run)),
             energy(total(run, "energy_wh")),
             scientific(grams / 1e6) if grams else MISSING,
+            _memory(max(peaks, default=None)),
         ]
     )
     return Table(
         title="Cost by stage",
-        head=["stage", "time", "energy", "tCO₂eq"],
+        head=["stage", "time", "energy", "tCO₂eq", "peak memory so far"],
         rows=rows,
         look="For scale: the paper's pretraining took 3.3 million GPU hours and 539 tCO₂eq.",
         paper="Table 2",
@@ -96,4 +98,13 @@ def _row(stage: StageFolder) -> list[str]:
         duration(stage.seconds),
         energy(number(stage.manifest.get("energy_wh"))),
         scientific(grams / 1e6) if grams else MISSING,
+        _memory(_peak(stage)),
     ]
+
+
+def _peak(stage: StageFolder) -> float | None:
+    return number(stage.manifest.get("peak_memory_gb"))
+
+
+def _memory(gigabytes: float | None) -> str:
+    return MISSING if gigabytes is None else f"{gigabytes:.1f} GB"
