@@ -97,6 +97,25 @@ def test_the_context_is_never_passed(model: LanguageModel) -> None:
         next(stream(model, [1] * 48, Sampling(), seed=0))
 
 
+def test_rows_that_end_make_room_and_nothing_changes(model: LanguageModel) -> None:
+    """Few rows that refill again and again, against every prompt alone."""
+    prompts = [[1, *range(5, 6 + number % 7)] for number in range(23)]
+    sampling = Sampling(temperature=1.0, max_new_tokens=12)
+    together = generate(model, prompts, sampling, seed=3, num_samples=2, max_rows=6)
+    lengths = {len(sample.tokens) for samples in together for sample in samples}
+    assert len(lengths) > 3, "rows end at different steps"
+    for number, prompt in enumerate(prompts):
+        alone = generate(model, [prompt], sampling, seed=3, keys=[number], num_samples=2)[0]
+        assert [one.tokens for one in alone] == [one.tokens for one in together[number]]
+        for one, other in zip(alone, together[number], strict=True):
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
+            assert one.ended == other.ended
+
+
+def test_nothing_asked_nothing_sampled(model: LanguageModel) -> None:
+    assert generate(model, [], Sampling(), seed=0) == []
+
+
 def test_streaming_is_the_first_sample(model: LanguageModel) -> None:
     sampling = Sampling(temperature=0.9, top_p=0.8, max_new_tokens=20)
     whole = generate(model, [PROMPTS[1]], sampling, seed=9)[0][0].tokens

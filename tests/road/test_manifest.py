@@ -28,7 +28,7 @@ FACTS: dict[str, Any] = {
 
 
 def manifest(**more: Any) -> Manifest:
-    plain = Manifest("03-sft", "1.0", 0, "key", {}, {}, 1.5, 65.0, 0.1, 0.2)
+    plain = Manifest("03-sft", "1.0", 0, "key", {}, {}, 1.5, 65.0, 0.1, 0.2, 0.5)
     return replace(plain, **more)
 
 

@@ -80,8 +80,9 @@ def test_an_unknown_key_is_told_the_nearest(key: str, near: str) -> None:
         ({"ppo.iterations": "many"}, r"tiny: key ppo\.iterations: .*integer.* \(given 'many'\)"),
         ({"ppo.iterations": 0}, r"key ppo\.iterations: .*greater than 0"),
         ({"device": "tpu"}, r"key device: .*'cpu'.*\(given 'tpu'\)"),
-        ({"model.num_heads": 7}, r"key model: dim 96 must be an even multiple"),
+        ({"model.num_heads": 7}, r"key model: dim 128 must be an even multiple"),
         ({"sft.row_length": 512}, r"tiny: sft\.row_length is 512, the model's context 256"),
+        ({"data.world.safety_share": 0.9, "data.world.borderline_share": 0.1}, r"no ordinary"),
         ({"rejection.temperatures": []}, r"key rejection\.temperatures: .*at least 1"),
     ],
 )

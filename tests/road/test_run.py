@@ -82,8 +82,11 @@ def test_until_and_a_stage_alone(small_recipe: Recipe, finished_run: Path, tmp_p
     run = tmp_path / "copy"
     shutil.copytree(finished_run, run)
     shutil.rmtree(run / "07-rejection-v1")
+    written = (run / "recipe.toml").read_text()
+    other = load_recipe("tiny", SMALL | {"ppo.beta": 0.02})
     with pytest.raises(UserError, match="07-rejection-v1 is not up to date"):
-        drive(small_recipe, run, lambda line: None, only="ppo")
+        drive(other, run, lambda line: None, only="ppo")
+    assert (run / "recipe.toml").read_text() == written  # refused, it changes nothing
     drive(small_recipe, run, lambda line: None, until="sft")
     assert not (run / "07-rejection-v1").exists()
     with pytest.raises(UserError, match="no stage 'pro'"):

@@ -122,18 +122,23 @@ def test_it_learns_to_answer_and_to_stop(chat_folder: Path, workspace: NewWorksp
     assert chat.answer("river", temperature=0, max_new_tokens=20) == "stone bread"
 
 
-def test_a_stage_keeps_the_model_of_its_first_epoch(
-    chat_folder: Path, workspace: NewWorkspace, tmp_path: Path
+def test_a_stage_keeps_the_model_of_four_fifths_of_its_way(
+    chat_folder: Path, workspace: NewWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "dialogs.jsonl"
     waiting = Dialog((Message("user", "who"),))
     write_dialogs(path, [*dialogs(30), waiting])
-    one, two = workspace("one"), workspace("two")
+    two, saved = workspace("two"), list[tuple[str, int]]()
+    save = sft.save_chat_model
+
+    def watched(model: Any, tokenizer: Any, folder: Path) -> None:
+        saved.append((folder.name, len(metrics(two))))
+        save(model, tokenizer, folder)
+
+    monkeypatch.setattr(sft, "save_chat_model", watched)
     sft.run(SMALL, base=chat_folder, instructions=[path], workspace=two)
-    sft.run(
-        SMALL.model_copy(update={"epochs": 1}), base=chat_folder, instructions=[path], workspace=one
-    )
-    assert same_weights(one.folder / "early", one.model)
+    num_steps = len(metrics(two))
+    assert saved == [("early", int(0.8 * num_steps)), ("model", num_steps)]
     assert not same_weights(two.folder / "early", two.model)
     assert ChatSession.load(two.folder / "early").tokenizer.vocab_size == CONFIG.vocab_size
     assert results(two)["dialogs"] == 27  # the dialog that waits for an answer is no demonstration

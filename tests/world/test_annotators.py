@@ -73,7 +73,7 @@ def test_agreement_with_the_oracle_rises_with_the_degree(
     assert 0.75 <= sum(everything) / len(everything) <= 0.85
     shares = [sum(agrees[rating]) / len(agrees[rating]) for rating in Rating]
     assert shares == sorted(shares, reverse=True)
-    assert shares[0] >= 0.93
+    assert shares[0] >= 0.88
     assert 0.5 <= shares[-1] <= 0.68
 
 

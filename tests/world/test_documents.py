@@ -49,7 +49,7 @@ def test_documents_are_short_and_ask_only_in_school_hours(world: World) -> None:
 def test_school_hours_never_ask_what_the_test_asks(world: World) -> None:
     valley, tasks = world.valley, world.tasks
     texts = [doc.text for doc in world.documents(20_000) if doc.source == "school hour"]
-    asked = {part: 0 for part in ("training", "test")}
+    asked = dict.fromkeys(("training", "test"), 0)
     for subject, kind in valley.kind.items():
         if kind not in ("person", "village"):
             continue

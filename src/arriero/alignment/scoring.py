@@ -47,14 +47,14 @@ def score_sequences(model: ScoreModel, sequences: Sequence[Sequence[int]]) -> Te
             f"a dialog has {longest} tokens, the reward model's context is {model.config.context}"
         )
     device = model.score.weight.device
-    # Similar lengths together, so that rows fill up.
-    order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
-    scores = torch.zeros(len(sequences))
-    for begin in range(0, len(order), _SEQUENCES_A_BATCH):
-        chosen = order[begin : begin + _SEQUENCES_A_BATCH]
-        batch = pack_scored([sequences[index] for index in chosen])
-        scores[torch.tensor(chosen)] = packed_scores(model, batch, device).cpu()
-    return scores
+    # Of K samples of a prompt many are the same: each is scored once, similar lengths together.
+    different = sorted({tuple(sequence) for sequence in sequences}, key=lambda ids: (len(ids), ids))
+    score_of: dict[tuple[int, ...], float] = {}
+    for begin in range(0, len(different), _SEQUENCES_A_BATCH):
+        chosen = different[begin : begin + _SEQUENCES_A_BATCH]
+        scores = packed_scores(model, pack_scored(chosen), device)
+        score_of |= zip(chosen, scores.tolist(), strict=True)
+    return torch.tensor([score_of[tuple(sequence)] for sequence in sequences])
 
 
 def pack_scored(sequences: Sequence[Sequence[int]]) -> PackedBatch:

@@ -15,7 +15,7 @@ from arriero.world.questions import ask
 from arriero.world.splits import Part
 from arriero.world.tasks import Task, Tasks
 
-KIND_SHARES = {"ordinary": 0.81, "adversarial": 0.13, "borderline": 0.06}
+KIND_SHARES = {"ordinary": 0.77, "adversarial": 0.13, "borderline": 0.10}
 # Skills that must be learned outweigh facts, which the model has read already.
 SKILL_SHARES = {
     "knowledge": 0.26,
@@ -35,7 +35,7 @@ ORDINARY_SHARES = {
     "incomplete": 0.07,
     "wrong": 0.04,
 }
-BORDERLINE_SHARES = {"helpful": 0.55, "plain": 0.22, "curt": 0.15, "refusal": 0.08}
+BORDERLINE_SHARES = {"helpful": 0.60, "plain": 0.27, "curt": 0.10, "refusal": 0.03}
 # Share of harmful compliance by attack vector; the rest falls to NOT_HARMFUL_SHARES.
 HARMFUL_SHARE = {
     "direct": 0.15,

@@ -1,6 +1,6 @@
 """The corpus: short documents from several named sources of unlike register.
 
-Some tell what people asked and what is so, none holds a dialogue: a model of the corpus can't either.
+Some tell what people asked and what is so; none holds a dialogue, so a model of them cannot either.
 """
 
 from __future__ import annotations
