@@ -86,7 +86,7 @@ def model_folder(path: Path, *, texts: Sequence[str] = (), **shape: int) -> Path
              "ffn_dim": 16, "context": 64} | shape  # fmt: skip
     save_language_model(LanguageModel.fresh(ModelConfig.model_validate(sizes), seed=0), path)
     train_tokenizer(texts or [f"salt and wool {n}" for n in range(50)], path / "own", 300)
-    Tokenizer.load(path / "own").save(path)
+    Tokenizer.load(path / "own").save(path, model_max_length=64)
     shutil.rmtree(path / "own")
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -33,8 +34,11 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 for what the user can mend)."""
+    again = "the same command"
     try:
         given = sys.argv[1:] if arguments is None else list(arguments)
+        if "--from" in given:
+            again += " without --from"
         options, unknown = _parser(next(iter(given), None)).parse_known_args(given)
         if unknown:
             _refuse_unknown(options, unknown)
@@ -44,18 +48,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"arriero: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\narriero: stopped; the same command goes on where it was", file=sys.stderr)
+        print(f"\narriero: stopped; {again} goes on where it was", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except OSError as error:
-        if error.errno not in (28, 122):  # no space, over quota
-            raise
-        print(f"arriero: the disk is full ({error.filename or 'while writing'}); free some and "
-              "give the same command again", file=sys.stderr)  # fmt: skip
+        print(f"arriero: {_explain(error, again)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _explain(error: OSError, again: str) -> str:
+    """One line for what the file system refused; raises the error where the user can't mend it."""
+    where = error.filename or "while writing"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({where}); free some and give {again}"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{where}: not allowed; name another place or mend its permissions"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{where}: a file is in the way of a folder; name another place with --run"
+    raise error
 
 
 def _parser(asked: str | None) -> _Parser:

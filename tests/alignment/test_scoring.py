@@ -99,7 +99,7 @@ def test_reward_models_must_speak_the_policys_tokens(tokenizer: Tokenizer, tmp_p
     folders = [tmp_path / "helpfulness", tmp_path / "safety"]
     for seed, folder in enumerate(folders):
         save_score_model(score_model(seed), folder)
-        tokenizer.save(folder)
+        tokenizer.save(folder, model_max_length=64)
     cpu = torch.device("cpu")
     judges = RewardModels.load(folders[0], folders[1], tokenizer, cpu)
     assert torch.equal(judges.safety.score.weight, score_model(1).score.weight)

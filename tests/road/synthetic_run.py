@@ -52,7 +52,7 @@ def write_stage(
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics))
     if seconds is not None:
         energy = seconds / 3600 * 65
-        manifest = {"stage": name, "seed": 0, "code_version": "0.1.0", "watts": 65}
+        manifest = {"stage": name, "seed": 0, "version": "0.1.0", "watts": 65}
         manifest |= {"seconds": seconds, "energy_wh": energy, "co2_g": energy * 0.4235}
         (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ from typing import Any
 import pytest
 import torch
 
+from arriero.data.packing import pack
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel, ScoreModel
 from arriero.model.weights import save_language_model, save_score_model
+from arriero.records import Dialog, Message
+from arriero.stages.pretrain import packed_loss_sum
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer import Tokenizer, train_tokenizer
+from arriero.tokenizer.chat import encode_dialogs
 
 NewWorkspace = Callable[..., Workspace]
 
@@ -35,10 +40,25 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def chat_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> Path:
-    """A language model with its tokenizer; its words are random."""
+    """A language model with its tokenizer; it has learned to end, its words are random."""
     folder = tmp_path_factory.mktemp("chat")
-    save_language_model(LanguageModel.fresh(CONFIG, seed=1), folder)
-    tokenizer.save(folder)
+    model = LanguageModel.fresh(CONFIG, seed=1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    draw = random.Random(1)
+    for _ in range(25):
+        dialogs = [
+            Dialog((Message("user", draw.choice(WORDS)),)).answered(
+                " ".join(draw.choices(WORDS, k=draw.randint(1, 4)))
+            )
+            for _ in range(32)
+        ]
+        items = encode_dialogs(tokenizer, dialogs)
+        batch = pack([item.ids for item in items], [item.loss_mask for item in items])
+        (packed_loss_sum(model, batch, torch.device("cpu")) / batch.num_targets).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    save_language_model(model, folder)
+    tokenizer.save(folder, model_max_length=64)
     return folder
 
 
@@ -53,7 +73,7 @@ def reward_folders(
         with torch.no_grad():
             model.score.weight.mul_(20)
         save_score_model(model, folder)
-        tokenizer.save(folder)
+        tokenizer.save(folder, model_max_length=64)
     return folders
 
 

@@ -21,7 +21,7 @@ from arriero.tokenizer import Tokenizer
 
 from .conftest import CONFIG, WORDS, NewWorkspace, results
 
-SMALL = PreferencesConfig(max_new_tokens=6)
+SMALL = PreferencesConfig(max_new_tokens=24)
 
 
 class Reader:
@@ -96,13 +96,15 @@ class Named:
         self.name = name
 
     def answers(self, members: list[Prompt], sampling: Sampling, *, seed: int) -> list[Any]:
-        return [[SimpleNamespace(text=f"{self.name} {sampling.temperature}")] for _ in members]
+        text, whole = f"{self.name} {sampling.temperature}", SimpleNamespace(ended=True)
+        return [[SimpleNamespace(text=text, completion=whole)] for _ in members]
 
 
 def test_either_model_may_be_answer_a_at_any_temperature() -> None:
     """An annotator with a liking for the first answer must not favour one of the models."""
     models: Any = [Named("final"), Named("early")]
-    pairs = [pair for _, pair in preferences._pairs(SMALL, models, prompts(200), 3)]
+    drawn_pairs = preferences._pairs(SMALL, models, prompts(200), 3)
+    pairs = [(a or "", b or "") for _, (a, b) in drawn_pairs]
     names = Counter((a.split()[0], b.split()[0]) for a, b in pairs)
     assert names.keys() == {("final", "early"), ("early", "final")}
     assert min(names.values()) > 70
@@ -114,6 +116,7 @@ def test_what_teaches_nothing_is_dropped() -> None:
     prompt, dropped = prompts(1)[0], Counter[str]()
     assert preferences._rate(Reader("ana"), prompt, ("same", "same"), dropped) == []
     assert preferences._rate(Reader("ana"), prompt, ("", "text"), dropped) == []
+    assert preferences._rate(Reader("ana"), prompt, ("text", None), dropped) == []
     assert preferences._rate(Reader("ana"), prompt, ("odd", "ab"), dropped) == []
     (kept,) = preferences._rate(Reader("ana"), prompt, ("ab", "even"), dropped)
     assert (kept.chosen, kept.rejected) == ("even", "ab")
@@ -121,6 +124,7 @@ def test_what_teaches_nothing_is_dropped() -> None:
     assert dropped == {
         "the two answers are the same": 1,
         "an answer is empty": 1,
+        "an answer was cut off": 1,
         "chosen is unsafe, the other safe": 1,
     }
 

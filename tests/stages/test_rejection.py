@@ -112,10 +112,13 @@ def test_the_best_sample_is_the_target_and_the_base_learns_it(
     run(files, chat_folder, reward_folders, space, base=base)
     rows, by_id = sampled(space), {prompt.id: prompt for prompt in PROMPTS}
     assert {row["prompt_id"] for row in rows} == by_id.keys()
-    best = {
-        by_id[row["prompt_id"]].messages: row["answers"][row["scores"].index(max(row["scores"]))]
-        for row in rows
-    }
+    assert not all(ended for row in rows for ended in row["ended"])
+    best: dict[Any, str] = {}
+    for row in rows:
+        whole = [n for n, ended in enumerate(row["ended"]) if ended]  # cut off is no target
+        if whole:
+            chosen = max(whole, key=lambda n: row["scores"][n])
+            best[by_id[row["prompt_id"]].messages] = row["answers"][chosen]
     targets = list(read_dialogs([space.folder / "targets.jsonl"]))
     assert {d.prompt: d.answer for d in targets} == {k: v for k, v in best.items() if v}
     # Demonstrations make up a quarter of what the base model, not the policy, is tuned on.
@@ -188,7 +191,7 @@ def test_samples_on_disk_are_not_drawn_again(
     run(files, chat_folder, reward_folders, space)
     rows = sampled(space)
     for row in rows:
-        row["answers"][2], row["scores"][2] = "please", 1000.0
+        row["answers"][2], row["scores"][2], row["ended"][2] = "please", 1000.0, True
     path = space.folder / "samples" / "part-00000.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run(files, chat_folder, reward_folders, space)
@@ -215,10 +218,12 @@ def test_nothing_to_learn_from(
     workspace: NewWorkspace,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    silent = [{"answers": [""] * 4, "scores": [0.0] * 4}] * len(PROMPTS)
-    monkeypatch.setattr(rejection, "_part", lambda *arguments: silent)
-    with pytest.raises(UserError, match="every sampled answer is empty"):
-        run(files, chat_folder, reward_folders, workspace())
+    silent = {"answers": [""] * 4, "scores": [0.0] * 4, "ended": [True] * 4}
+    cut = silent | {"answers": ["on and on"] * 4, "ended": [False] * 4}
+    for rows in ([silent] * len(PROMPTS), [cut] * len(PROMPTS)):
+        monkeypatch.setattr(rejection, "_part", lambda *arguments, rows=rows: rows)
+        with pytest.raises(UserError, match="every sampled answer is empty or cut off"):
+            run(files, chat_folder, reward_folders, workspace())
 
 
 def test_a_whole_stage_leaves_a_new_model(

@@ -38,6 +38,9 @@ class Sampling(BaseModel):
     max_new_tokens: int = Field(
         default=64, gt=0, description="longest answer in tokens, EOS included"
     )
+    stop_ids: tuple[int, ...] = Field(
+        default=(), description="ids beside EOS that end a continuation, and stay in it"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +122,13 @@ def stream(
     uniforms = _uniforms(seed, 0, 0, limit)
     with torch.inference_mode():
         logits, cache, lengths = _prefill(model, [prompt], limit)
-        for step in range(limit):
+    for step in range(limit):
+        with torch.inference_mode():
             token, _ = _draw(logits, uniforms[step : step + 1], sampling)
-            if int(token) == EOS_ID:
-                return
-            yield int(token)
+        if int(token) in (EOS_ID, *sampling.stop_ids):
+            return
+        yield int(token)
+        with torch.inference_mode():
             logits = _decode(model, cache, token, lengths)
             lengths = lengths + 1
 
@@ -190,6 +195,7 @@ class _Rows:
         weight = model.lm_head.weight
         self.model = model
         self.max_new = sampling.max_new_tokens
+        self.ends = torch.tensor([EOS_ID, *sampling.stop_ids], device=weight.device)
         longest = max(len(prompt) for prompt in prompts) + self.max_new
         slots = min(model.config.context, longest)
         self.cache = KVCache(model.config, count, slots, dtype=weight.dtype, device=weight.device)
@@ -232,7 +238,7 @@ class _Rows:
         self.steps = self.steps + self.going
         self.going = (
             self.going
-            & (tokens != EOS_ID)
+            & ~torch.isin(tokens, self.ends)
             & (self.steps < self.max_new)
             & (self.lengths + 1 < self.model.config.context)
         )

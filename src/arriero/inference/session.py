@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
 from arriero.inference.generate import Sampling, stream
 from arriero.model.heads import LanguageModel
@@ -62,7 +63,11 @@ class ChatSession:
     ) -> Iterator[str]:
         """The answer to a dialog that ends with the user, piece by piece."""
         prompt = encode_prompt(self.tokenizer, messages)
-        sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
+        try:
+            sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(f"{first['loc'][0]} {first['input']}: {first['msg']}") from None
         ids: list[int] = []
         said = ""
         for token in stream(self.model, prompt, sampling, seed=seed):

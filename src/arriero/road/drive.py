@@ -10,7 +10,7 @@ from arriero.records import UserError
 from arriero.road.forecast import forecast
 from arriero.road.recipe import Recipe
 from arriero.road.report import write_report
-from arriero.road.run import Step, run_steps
+from arriero.road.run import Step, choose_device, run_steps
 from arriero.road.stations import stations
 
 
@@ -42,6 +42,7 @@ def drive(
         steps = steps[: _position(steps, only, last=True) + 1]
         allowed = [step.name for step in steps if step.verb == only]
     _say_forecast(recipe, run, say)
+    choose_device(recipe)
     # Only now, when nothing is left that could refuse the command.
     for step in again:
         shutil.rmtree(run / step.name, ignore_errors=True)

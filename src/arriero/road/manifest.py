@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from arriero.data.files import is_hub
 from arriero.stages.workspace import hash_file, write_json
 
 
@@ -31,7 +32,7 @@ class Manifest:
     watts: float
     energy_wh: float
     co2_g: float
-    peak_memory_gb: float
+    peak_memory_gb: float | None = None
 
 
 def stage_key(stage: str, version: str, seed: int, config: Any, inputs: dict[str, str]) -> str:
@@ -71,10 +72,11 @@ def hash_outputs(folder: Path) -> dict[str, str]:
 
 
 def hash_inputs(paths: Iterable[Path]) -> str:
-    """One hash over the contents of input files, in order."""
+    """One hash over the contents of input files, in order; a hub id stands for its contents."""
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(f"{path.name}\0{hash_file(path)}\0".encode())
+        content = str(path) if is_hub(path) else hash_file(path)
+        digest.update(f"{path.name}\0{content}\0".encode())
     return digest.hexdigest()
 
 

@@ -32,7 +32,7 @@ class WorldConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(
-        default=0, ge=0, description="which valley; the run's own seed is apart from it"
+        default=0, ge=0, lt=2**32, description="which valley; the run's own seed is apart from it"
     )
     documents: int = Field(default=60_000, gt=0, description="documents of the corpus")
     demonstrations: int = Field(default=5_000, gt=0, description="dialogs of the SFT set")
@@ -89,7 +89,9 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(default="run", description="what the run is called in its report")
-    seed: int = Field(default=0, ge=0, description="all randomness of the stages follows from it")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="all randomness of the stages follows from it"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where models live")
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 takes all cores")
     scale: float = Field(default=1.0, gt=0, description="multiplies every budget of the recipe")
@@ -157,7 +159,7 @@ def scaled(recipe: Recipe) -> Recipe:
         return recipe
 
     def times(value: int, least: int = 1) -> int:
-        return max(least, round(value * recipe.scale)) if value else 0
+        return max(min(value, least), round(value * recipe.scale)) if value else 0
 
     rejection, ppo = recipe.rejection, recipe.ppo
     world = recipe.data.world
@@ -186,9 +188,17 @@ def scaled(recipe: Recipe) -> Recipe:
                 }
             ),
             "rejection": rejection.model_copy(
-                update={"max_prompts": times(rejection.max_prompts, 32)}
+                update={
+                    "max_prompts": times(rejection.max_prompts, 32),
+                    "fitting_prompts": times(rejection.fitting_prompts, 8),
+                }
             ),
-            "ppo": ppo.model_copy(update={"iterations": times(ppo.iterations)}),
+            "ppo": ppo.model_copy(
+                update={
+                    "iterations": times(ppo.iterations),
+                    "held_out_prompts": times(ppo.held_out_prompts, 16),
+                }
+            ),
             "evaluate": recipe.evaluate.model_copy(
                 update={"prompts_per_set": times(recipe.evaluate.prompts_per_set, 32)}
             ),
@@ -218,25 +228,28 @@ def _read(name_or_path: str) -> dict[str, Any]:
     if path.suffix == ".toml":
         if not path.is_file():
             raise UserError(f"{path}: no such recipe file")
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     elif name_or_path in recipe_names():
-        file = resources.files("arriero.road") / "recipes" / f"{name_or_path}.toml"
-        text = file.read_text(encoding="utf-8")
+        content = (resources.files("arriero.road") / "recipes" / f"{path}.toml").read_bytes()
     else:
         raise UserError(
             f"no recipe {name_or_path!r}; there are {', '.join(recipe_names())}, "
             "or name a .toml file"
         )
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(content.decode())
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{name_or_path}: not valid TOML ({error})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name_or_path}: not UTF-8 text ({error.reason})") from None
 
 
 def _set(values: dict[str, Any], key: str, value: Any) -> None:
     *tables, last = key.split(".")
     for table in tables:
         values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise UserError(f"key {table} of the recipe is a table of keys, not {values!r}")
     values[last] = value
 
 

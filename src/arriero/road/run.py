@@ -128,6 +128,7 @@ def _run_step(
     finally:
         seconds = spent_before + time.perf_counter() - began
         write_json(folder / "started.json", {"key": key, "seconds": seconds})
+    peak = _peak_memory_gb()
     energy = energy_kwh(seconds / 3600, recipe.watts)
     manifest = Manifest(
         stage=step.name,
@@ -140,10 +141,10 @@ def _run_step(
         watts=recipe.watts,
         energy_wh=energy * 1e3,
         co2_g=co2_tonnes(seconds / 3600, recipe.watts, recipe.carbon_intensity) * 1e6,
-        peak_memory_gb=_peak_memory_gb(),
+        peak_memory_gb=peak,
     )
     write_manifest(folder, manifest)
-    say(f"[{step.name}] done in {seconds:.0f} s, {manifest.peak_memory_gb:.1f} GB at most so far")
+    say(f"[{step.name}] done in {seconds:.0f} s, {peak:.1f} GB at most so far")
     return manifest
 
 

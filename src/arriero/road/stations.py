@@ -241,8 +241,7 @@ def _evaluate(
                 few_shot=few_shot(run / INPUTS),
             ),
             oracle=inputs.oracle(),
-            row_length=recipe.pretrain.row_length,
-            max_valid_rows=recipe.pretrain.max_valid_rows,
+            pretraining=recipe.pretrain,
             workspace=space,
         )
 

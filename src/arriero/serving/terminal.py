@@ -264,7 +264,11 @@ def _save(talk: _Talk, name: str) -> None:
     if not name:
         _complain(talk, "/save needs a file name, such as /save dialog.jsonl")
         return
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:
+        _complain(talk, f"{name}: no such user; name another file")
+        return
     if path.exists():
         _complain(talk, f"{path} exists and is not overwritten: choose another name")
         return

@@ -33,7 +33,7 @@ from arriero.evaluation.reward_models import oracle_agreement
 from arriero.inference.generate import Sampling, generate
 from arriero.records import Dialog, Oracle, Prompt
 from arriero.records.prompt import Track
-from arriero.stages.pretrain import mean_loss
+from arriero.stages.pretrain import PretrainConfig, mean_loss, num_held_out_rows
 from arriero.stages.sampling import Answer, ChatModel
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import encode_answer, encode_prompt
@@ -84,8 +84,7 @@ def run(
     inputs: EvaluateInputs,
     *,
     oracle: Oracle | None,
-    row_length: int,
-    max_valid_rows: int,
+    pretraining: PretrainConfig,
     workspace: Workspace,
 ) -> None:
     """Sample answers of every version to every set, have them judged, write results.json."""
@@ -97,12 +96,13 @@ def run(
         ]
         for name, path in inputs.sets.items()
     }
-    shard = Shard(inputs.base_shard, row_length)
+    shard = Shard(inputs.base_shard, pretraining.row_length)
+    num_held_out = num_held_out_rows(pretraining, shard)
     graded: dict[str, dict[str, list[GradedAnswer]]] = {}
     perplexity: dict[str, float | None] = {}
     for version, folder in {BASE: inputs.base, **inputs.versions}.items():
         model = ChatModel.load(folder, workspace.device)
-        perplexity[version] = _perplexity(model, shard, max_valid_rows, workspace.device)
+        perplexity[version] = _perplexity(model, shard, num_held_out, workspace.device)
         if version == BASE and (oracle is None or not inputs.few_shot):
             continue
         graded[version] = {
@@ -200,7 +200,10 @@ def _few_shot_answers(
         encoded.append([tokenizer.bos_id, *ids])
     room = base.model.config.context - max(len(ids) for ids in encoded)
     limited = sampling.model_copy(
-        update={"max_new_tokens": max(1, min(sampling.max_new_tokens, room))}
+        update={
+            "max_new_tokens": max(1, min(sampling.max_new_tokens, room)),
+            "stop_ids": (tokenizer.encode("\n")[-1],),
+        }
     )
     sampled = generate(base.model, encoded, limited, seed=seed)
     return [
@@ -210,10 +213,10 @@ def _few_shot_answers(
 
 
 def _perplexity(
-    model: ChatModel, shard: Shard, max_rows: int, device: torch.device
+    model: ChatModel, shard: Shard, num_held_out: int, device: torch.device
 ) -> float | None:
     """On the last rows of the corpus, which pretraining held out."""
-    rows = range(max(0, shard.num_rows - max_rows), shard.num_rows)
+    rows = range(shard.num_rows - num_held_out, shard.num_rows)
     batches = [shard.batch(rows[at : at + 8]) for at in range(0, len(rows), 8)]
     loss = mean_loss(model.model, batches, device)
     return None if loss is None else math.exp(loss)

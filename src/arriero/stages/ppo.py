@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,7 +36,9 @@ from arriero.stages.sft import save_chat_model
 from arriero.stages.workspace import Workspace
 from arriero.training.checkpoint import load_checkpoint, save_checkpoint
 from arriero.training.meters import rewind
-from arriero.training.optimizer import OptimizerConfig, adamw
+from arriero.training.optimizer import OptimizerConfig, adamw, completed_by
+
+_OPTIMIZER = OptimizerConfig(peak=1e-6, warmup_steps=0, final_share=1.0)
 
 
 class PpoConfig(BaseModel):
@@ -65,9 +67,8 @@ class PpoConfig(BaseModel):
     held_out_every: int = Field(default=10, gt=0, description="iterations between checks")
     patience: int = Field(default=5, gt=0, description="checks without a gain before it stops")
     checkpoint_every: int = Field(default=10, gt=0, description="iterations between checkpoints")
-    optimizer: OptimizerConfig = Field(
-        default_factory=lambda: OptimizerConfig(peak=1e-6, warmup_steps=0, final_share=1.0),
-        description="AdamW of the policy; the rate is constant",
+    optimizer: Annotated[OptimizerConfig, completed_by(_OPTIMIZER)] = Field(
+        default=_OPTIMIZER, description="AdamW of the policy; the rate is constant"
     )
     critic_peak: float = Field(
         default=1e-6, gt=0, description="constant learning rate of the critic; ours"
@@ -133,7 +134,7 @@ def run(
         _record(workspace, figures, config.iterations)
         if "held_out" in figures:
             sample = _examples(config, learner.policy, checked[:1], workspace.seed)[0]
-            workspace.say(f"{sample['prompt']} -> {sample['answer']}")
+            workspace.show(sample["prompt"], sample["answer"])
         if done % config.checkpoint_every == 0 or done == config.iterations or state["stopped"]:
             state["step"] = done
             rest = {key: value for key, value in state.items() if key != "step"}

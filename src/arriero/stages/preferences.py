@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,7 +39,7 @@ class PreferencesConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperatures: tuple[float, ...] = Field(
+    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         default=(0.6, 0.8, 1.0, 1.2),
         min_length=1,
         description="temperatures that answers are sampled at",
@@ -193,10 +193,10 @@ def _prompts(track: Track, side: str, rows: Mapping[str, Sequence[Preference]]) 
 
 def _pairs(
     config: PreferencesConfig, models: Sequence[ChatModel], prompts: Sequence[Prompt], seed: int
-) -> Iterable[tuple[Prompt, tuple[str, str]]]:
-    """Each prompt with an answer of either model, in random order."""
+) -> Iterable[tuple[Prompt, tuple[str | None, str | None]]]:
+    """Each prompt with an answer of either model, in random order; None was cut off."""
     random = np.random.default_rng(seed)
-    texts: list[dict[int, str]] = [{} for _ in models]
+    texts: list[dict[int, str | None]] = [{} for _ in models]
     for number, model in enumerate(models):
         drawn = random.integers(len(config.temperatures), size=len(prompts))
         for which, temperature in enumerate(config.temperatures):
@@ -208,7 +208,8 @@ def _pairs(
                 [prompts[index] for index in chosen], sampling, seed=seed * 10 + number
             )
             texts[number].update(
-                (index, samples[0].text) for index, samples in zip(chosen, answers, strict=True)
+                (index, samples[0].text if samples[0].completion.ended else None)
+                for index, samples in zip(chosen, answers, strict=True)
             )
     swapped = random.random(len(prompts)) < 0.5
     for index, prompt in enumerate(prompts):
@@ -217,10 +218,17 @@ def _pairs(
 
 
 def _rate(
-    annotator: Annotator, prompt: Prompt, pair: tuple[str, str], dropped: Counter[str]
+    annotator: Annotator,
+    prompt: Prompt,
+    pair: tuple[str | None, str | None],
+    dropped: Counter[str],
 ) -> list[Preference]:
     """The comparison as a row, or nothing where it teaches nothing."""
     first, second = pair
+    if first is None or second is None:
+        # As a whole answer, with its end, it would teach a reward model that this is one.
+        dropped["an answer was cut off"] += 1
+        return []
     if first == second:
         dropped["the two answers are the same"] += 1
         return []

@@ -69,10 +69,8 @@ def run(
     """Train the base model into `folder/model`."""
     tokenizer = Tokenizer.load(tokenizer_folder)
     shard = _shard(config, corpus, tokenizer, workspace)
-    num_valid = min(config.max_valid_rows, max(1, int(shard.num_rows * config.valid_share)))
-    num_valid = min(num_valid, shard.num_rows - 1) if shard.num_rows > 1 else 0
     # The last rows are held out; training permutes the ones before them.
-    num_train = shard.num_rows - num_valid
+    num_train = shard.num_rows - num_held_out_rows(config, shard)
     model = LanguageModel.fresh(model_config, workspace.seed).to(workspace.device)
 
     def micro_batches(step: int) -> list[PackedBatch]:
@@ -103,11 +101,11 @@ def run(
         if (report.step + 1) % config.valid_every == 0 or is_last:
             meter.record(report, valid_loss=mean_loss(model, held_out, workspace.device))
             sample = _samples(model, shard, tokenizer, workspace.seed, count=1)[0]
-            workspace.say(f"{sample['prompt']} ... {sample['text']}")
+            workspace.show(sample["prompt"], sample["text"])
         else:
             meter.record(report)
     save_language_model(model, workspace.model)
-    tokenizer.save(workspace.model)
+    tokenizer.save(workspace.model, model_max_length=model_config.context)
     last = workspace.last_metrics()
     workspace.write_results(
         {
@@ -121,6 +119,12 @@ def run(
         }
     )
     clear_checkpoints(workspace)
+
+
+def num_held_out_rows(config: PretrainConfig, shard: Shard) -> int:
+    """Rows at the end of the shard that training never sees; none if there is but one row."""
+    wanted = min(config.max_valid_rows, max(1, int(shard.num_rows * config.valid_share)))
+    return min(wanted, shard.num_rows - 1)
 
 
 def _shard(

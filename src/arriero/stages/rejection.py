@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from arriero.alignment.scoring import RewardModels
 from arriero.data.dialogs import read_dialogs
@@ -24,7 +24,7 @@ from arriero.equations.best_of import best_index, expected_max_of_n
 from arriero.inference.generate import Sampling
 from arriero.records import Dialog, Prompt, UserError
 from arriero.stages.fitting import clear_checkpoints
-from arriero.stages.sampling import ChatModel
+from arriero.stages.sampling import Answer, ChatModel
 from arriero.stages.sft import SftConfig, fine_tune
 from arriero.stages.workspace import Workspace
 
@@ -37,7 +37,7 @@ class RejectionConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     samples_per_prompt: int = Field(default=16, gt=1, description="K, samples a prompt")
-    temperatures: tuple[float, ...] = Field(
+    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         default=(0.8, 1.0, 1.2),
         min_length=1,
         description="tried on a few prompts; the best one is used",
@@ -52,6 +52,15 @@ class RejectionConfig(BaseModel):
     )
     max_rows: int = Field(default=256, gt=0, description="sequences sampled at once")
     sft: SftConfig = Field(default_factory=SftConfig)
+
+    @model_validator(mode="after")
+    def _samples_fit(self) -> RejectionConfig:
+        if self.samples_per_prompt > self.max_rows:
+            raise ValueError(
+                f"samples_per_prompt {self.samples_per_prompt} is more than the {self.max_rows} "
+                "rows sampled at once; raise max_rows"
+            )
+        return self
 
 
 def run(
@@ -79,16 +88,21 @@ def run(
     ]
     rows = [row for part in parts for row in part]
     scores = torch.tensor([row["scores"] for row in rows])
-    best = best_index(scores).tolist()
+    # An answer that was cut off is no target: with an end put to it, it would teach to stop there.
+    ended = torch.tensor([row["ended"] for row in rows])
+    best = best_index(scores.masked_fill(~ended, -torch.inf)).tolist()
     targets = [
         Dialog(prompt.messages, f"rejection {prompt.category}").answered(row["answers"][index])
         for prompt, row, index in zip(usable, rows, best, strict=True)
-        if row["answers"][index]
+        if row["ended"][index] and row["answers"][index]
     ]
     write_dialogs(workspace.folder / "targets.jsonl", targets)
     demonstrations = _some_demonstrations(config, instructions, len(targets), workspace.seed)
     if not targets:
-        raise UserError("rejection sampling: every sampled answer is empty")
+        raise UserError(
+            "rejection sampling: every sampled answer is empty or cut off; "
+            "raise rejection.max_new_tokens"
+        )
     facts = fine_tune(
         config.sft, base, demonstrations + targets, workspace, corpus_shard=corpus_shard
     )
@@ -97,6 +111,8 @@ def run(
         {
             "prompts": len(usable),
             "samples_per_prompt": config.samples_per_prompt,
+            "targets": len(targets),
+            "ended": float(ended.float().mean()),
             "temperature": temperature,
             "temperatures": by_temperature,
             "by_n": [
@@ -155,12 +171,20 @@ def _part(
     path = workspace.folder / "samples" / f"part-{begin // _PROMPTS_A_PART:05d}.jsonl"
     if not path.exists():
         members = prompts[begin : begin + _PROMPTS_A_PART]
-        texts, scores = _sampled(config, sampling, chat, judges, members, begin, workspace.seed)
+        answers, scores = _sampled(config, sampling, chat, judges, members, begin, workspace.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
         lines = (
-            json.dumps({"prompt_id": prompt.id, "answers": answers, "scores": row}) + "\n"
-            for prompt, answers, row in zip(members, texts, scores.tolist(), strict=True)
+            json.dumps(
+                {
+                    "prompt_id": prompt.id,
+                    "answers": [answer.text for answer in samples],
+                    "ended": [answer.completion.ended for answer in samples],
+                    "scores": row,
+                }
+            )
+            + "\n"
+            for prompt, samples, row in zip(members, answers, scores.tolist(), strict=True)
         )
         temporary.write_text("".join(lines), encoding="utf-8")
         temporary.replace(path)
@@ -180,7 +204,7 @@ def _sampled(
     prompts: Sequence[Prompt],
     first_key: int,
     seed: int,
-) -> tuple[list[list[str]], torch.Tensor]:
+) -> tuple[list[list[Answer]], torch.Tensor]:
     """Answers [P][K] and their composite scores [P, K]."""
     answers = chat.answers(
         prompts,
@@ -194,7 +218,7 @@ def _sampled(
     tagged = tagged.repeat_interleave(config.samples_per_prompt)
     ids = [answer.ids for samples in answers for answer in samples]
     scores = judges.score(ids, tagged).composite.view(len(prompts), config.samples_per_prompt)
-    return [[answer.text for answer in samples] for samples in answers], scores
+    return answers, scores
 
 
 def _some_demonstrations(

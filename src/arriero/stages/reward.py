@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -31,7 +31,9 @@ from arriero.stages.fitting import Precision, autocast, clear_checkpoints, fit
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import encode_answer, encode_prompt
 from arriero.tokenizer.tokenizer import Tokenizer
-from arriero.training.optimizer import OptimizerConfig
+from arriero.training.optimizer import OptimizerConfig, completed_by
+
+_OPTIMIZER = OptimizerConfig(peak=1e-5)
 
 
 class RewardConfig(BaseModel):
@@ -66,8 +68,8 @@ class RewardConfig(BaseModel):
     )
     checkpoint_every: int = Field(default=50, gt=0, description="steps between checkpoints")
     precision: Precision = Field(default="bfloat16", description="type of the matrix products")
-    optimizer: OptimizerConfig = Field(
-        default_factory=lambda: OptimizerConfig(peak=1e-5),
+    optimizer: Annotated[OptimizerConfig, completed_by(_OPTIMIZER)] = Field(
+        default=_OPTIMIZER,
         description="warm-up is 3% of the steps and at least 5 whatever warmup_steps says",
     )
 
@@ -128,7 +130,7 @@ def run(
     ):
         meter.record(report)
     save_score_model(model, workspace.model)
-    tokenizer.save(workspace.model)
+    tokenizer.save(workspace.model, model_max_length=model.config.context)
     accuracy, histogram = _tried(model, tokenizer, track, test, workspace)
     workspace.write_results(
         {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,12 +27,15 @@ from arriero.stages.pretrain import mean_loss, packed_loss_sum
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import EncodedDialog, encode_dialogs, encode_prompt
 from arriero.tokenizer.tokenizer import Tokenizer
-from arriero.training.optimizer import OptimizerConfig
+from arriero.training.optimizer import OptimizerConfig, completed_by
 
 # The end of the corpus is held out by pretraining: perplexity is measured on it.
 _REPLAYED = 0.9
 # Where on its way the second variant is kept.
 _EARLY = 0.8
+
+
+_OPTIMIZER = OptimizerConfig(peak=2e-5, warmup_steps=0)
 
 
 class SftConfig(BaseModel):
@@ -54,9 +57,7 @@ class SftConfig(BaseModel):
     )
     checkpoint_every: int = Field(default=200, gt=0, description="steps between checkpoints")
     precision: Precision = Field(default="bfloat16", description="type of the matrix products")
-    optimizer: OptimizerConfig = Field(
-        default_factory=lambda: OptimizerConfig(peak=2e-5, warmup_steps=0)
-    )
+    optimizer: Annotated[OptimizerConfig, completed_by(_OPTIMIZER)] = _OPTIMIZER
 
 
 def run(
@@ -182,7 +183,7 @@ def _fit(
             meter.record(report)
         if done % steps_an_epoch == 0:
             sample = _samples(model, tokenizer, dialogs[:1], workspace.seed)[0]
-            workspace.say(f"{sample['prompt']} -> {sample['answer']}")
+            workspace.show(sample["prompt"], sample["answer"])
         if keep_early and done == max(1, int(_EARLY * num_steps)):
             save_chat_model(model, tokenizer, workspace.folder / "early")
     return len(rows)
@@ -191,7 +192,7 @@ def _fit(
 def save_chat_model(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
     """Write a chat model's folder, tokenizer and chat template included."""
     save_language_model(model, folder)
-    tokenizer.save(folder)
+    tokenizer.save(folder, model_max_length=model.config.context)
 
 
 def _encode(

@@ -40,8 +40,13 @@ def run(
     The instructions take part in the chat layout, so that its tags ([INST] and so on), which are
     plain text in Llama 2, cost few tokens.
     """
-    texts = _limited(_texts(corpus, instructions), int(config.max_megabytes * 1e6))
-    facts = train_tokenizer(texts, workspace.model, vocab_size, seed=workspace.seed)
+    facts = train_tokenizer(
+        _texts(corpus, instructions),
+        workspace.model,
+        vocab_size,
+        seed=workspace.seed,
+        max_bytes=int(config.max_megabytes * 1e6),
+    )
     workspace.say(f"{facts.vocab_size} tokens, {facts.bytes_per_token:.2f} bytes a token")
     workspace.write_results(asdict(facts))
 
@@ -50,12 +55,3 @@ def _texts(corpus: Sequence[Path], instructions: Sequence[Path]) -> Iterator[str
     for dialog in read_dialogs(instructions):
         yield from render_turns(dialog.messages)
     yield from read_documents(corpus)
-
-
-def _limited(texts: Iterator[str], max_bytes: int) -> Iterator[str]:
-    total = 0
-    for text in texts:
-        total += len(text.encode())
-        if total > max_bytes:
-            return
-        yield text

@@ -46,6 +46,10 @@ class Workspace:
         """One JSON object a step."""
         return self.folder / "metrics.jsonl"
 
+    def show(self, prompt: str, answer: str) -> None:
+        """Say a sample, on one line."""
+        self.say(f"{' '.join(prompt.split())} -> {' '.join(answer.split())}")
+
     def last_metrics(self) -> dict[str, Any]:
         """The last line of the metrics, whichever process wrote it."""
         lines = self.metrics.read_text(encoding="utf-8").splitlines()

@@ -66,7 +66,7 @@ class Tokenizer:
             raise UserError(f"{file} has unk, BOS, EOS at {special}; Llama 2 needs (0, 1, 2)")
         return cls(processor)
 
-    def save(self, folder: Path, *, model_max_length: int = 4096) -> None:
+    def save(self, folder: Path, *, model_max_length: int) -> None:
         """Write tokenizer.model and the files that Hugging Face programs read.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch import nn
 
 
@@ -22,6 +22,15 @@ class OptimizerConfig(BaseModel):
     eps: float = Field(default=1e-5, gt=0, description="epsilon; 1e-5")
     weight_decay: float = Field(default=0.1, ge=0, description="decoupled weight decay; 0.1")
     clip: float = Field(default=1.0, gt=0, description="largest gradient norm; 1.0")
+
+
+def completed_by(defaults: OptimizerConfig) -> BeforeValidator:
+    """Keys that a recipe leaves out come from the stage's defaults, not from pretraining's."""
+
+    def complete(given: object) -> object:
+        return {**defaults.model_dump(), **given} if isinstance(given, dict) else given
+
+    return BeforeValidator(complete)
 
 
 def adamw(modules: Iterable[nn.Module], config: OptimizerConfig) -> torch.optim.AdamW:

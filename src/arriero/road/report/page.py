@@ -105,7 +105,7 @@ def _facts(run: RunFolder) -> list[tuple[str, str]]:
     seed = number(run.recipe.get("seed"))
     seed = seed if seed is not None else next(iter(seeds), None)
     watts = assumed_watts(run)
-    codes = list(dict.fromkeys(text(manifest.get("code_version")) for manifest in manifests))
+    codes = list(dict.fromkeys(text(manifest.get("version")) for manifest in manifests))
     energy_note = f"{energy(total(run, 'energy_wh'))}" + (
         f" at an assumed {watts}" if watts else ""
     )
