@@ -111,6 +111,9 @@ def model_folder(path: Path, *, texts: Sequence[str] = (), **shape: int) -> Path
         (["run", "tiny", "--ppo.iterations"], r"expected one argument"),
         (["run", "tiny", "--device", "tpu"], r"key device: .*'cpu' or 'cuda'"),
         (["run", "tiny", "stray"], r"unknown argument stray"),
+        (["run", "tiny", "--seed", "99999999999"], r"key seed: .*less than"),
+        (["run", "tiny", "--rejection.temperatures", "-1"], r"temperatures.*greater than or equal"),
+        (["run", "tiny", "--rejection.samples_per_prompt", "999"], r"999 .*raise max_rows"),
         (["report", "nothing"], r"nothing: no such run"),
         (["chat", "nothing"], r"nothing: no such model folder"),
         (["chat", "."], r"not a model folder"),
@@ -130,12 +133,13 @@ def test_a_command_that_is_wrong(refused: Refused, arguments: list[str], message
         ('[ppo]\niterations = "many"\n', "my.toml: key ppo.iterations: "),
         ("seed = [1]\n", "my.toml: key seed: "),
         ("seed = \n", "my.toml: not valid TOML ("),
+        ("seed = 1 # \udcff\n", "my.toml: not UTF-8 text"),
     ],
 )
 def test_a_recipe_file_that_is_wrong(
     refused: Refused, folder: Path, text: str, message: str
 ) -> None:
-    (folder / "my.toml").write_text(text)
+    (folder / "my.toml").write_text(text, errors="surrogateescape")
     assert message in refused("run", "my.toml")
 
 
@@ -258,6 +262,32 @@ def test_too_little_disk_takes_nothing_that_was_there(
     assert "GB of disk are free" in refused("run", "tiny", "--from", "sft")
 
 
+def test_a_device_that_is_not_there_takes_nothing_that_was_there(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    (folder / "runs" / "tiny" / "03-sft").mkdir(parents=True)
+    (folder / "runs" / "tiny" / "03-sft" / "results.json").write_text("{}")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "no CUDA device" in refused("run", "tiny", "--from", "sft", "--device", "cuda")
+
+
+def test_a_file_in_the_way_of_the_run(refused: Refused, folder: Path) -> None:
+    (folder / "notes").write_text("mine")
+    assert "notes: a file is in the way" in refused("run", "tiny", "--run", "notes")
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [("--temperature=-1", "temperature -1"), ("--top-p=0", "top_p 0"),
+     ("--max-new-tokens=0", "max_new_tokens 0")],
+)  # fmt: skip
+def test_chat_settings_out_of_range(
+    refused: Refused, folder: Path, option: str, named: str
+) -> None:
+    model = model_folder(folder / "model")
+    assert named in refused("chat", str(model), "-p", "salt", option)
+
+
 @pytest.mark.parametrize(("number", "is_caught"), [(28, True), (122, True), (5, False)])
 def test_a_disk_that_fills_up_on_the_way(
     refused: Refused, monkeypatch: pytest.MonkeyPatch, number: int, is_caught: bool
@@ -325,6 +355,10 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.setattr(cli, "_recipes", stop)
     assert main(["recipes"]) == 130
     assert "the same command goes on where it was" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "_run", stop)
+    assert main(["run", "tiny", "--from", "ppo"]) == 130
+    # With --from it would begin again.
+    assert "the same command without --from goes on" in capsys.readouterr().err
 
 
 def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,6 +103,32 @@ def test_a_recipe_that_is_none(tmp_path: Path) -> None:
         load_recipe(str(path))
 
 
+@pytest.mark.parametrize(
+    ("stage", "peak", "warmup"), [("sft", 2e-5, 0), ("ppo", 1e-6, 0), ("reward", 1e-5, 2000)]
+)
+def test_one_optimizer_key_leaves_the_others_as_the_stage_has_them(
+    stage: str, peak: float, warmup: int
+) -> None:
+    recipe = load_recipe("llama2-7b", {f"{stage}.optimizer.clip": 0.5})
+    optimizer = getattr(recipe, stage).optimizer
+    assert (optimizer.clip, optimizer.peak, optimizer.warmup_steps) == (0.5, peak, warmup)
+
+
+def test_a_scaled_budget_is_never_larger_than_the_given_one() -> None:
+    given = {"rejection.max_prompts": 8, "data.max_dialogs": 50, "ppo.held_out_prompts": 4}
+    tenth = load_recipe("laptop", given | {"scale": 0.1})
+    assert tenth.rejection.max_prompts <= 8
+    assert tenth.data.max_dialogs <= 50
+    assert tenth.ppo.held_out_prompts <= 4
+
+
+def test_a_key_under_something_that_is_no_table(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('model = "large"\n')
+    with pytest.raises(UserError, match="model of the recipe is a table of keys, not 'large'"):
+        load_recipe(str(path), {"model.dim": 64})
+
+
 def test_a_file_is_named_after_itself(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("seed = 3\n")

@@ -73,8 +73,10 @@ def test_a_damaged_output_is_made_again_bit_equal(
     path = run / "03-sft" / "model" / "model.safetensors"
     good = path.read_bytes()
     path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    done = run_steps(stations(small_recipe, run), small_recipe, run, lambda line: None)
+    said: list[str] = []
+    done = run_steps(stations(small_recipe, run), small_recipe, run, said.append)
     assert done == ["03-sft"]
+    assert "03-sft" in said[0] and "no longer what this stage left" in said[0]
     assert path.read_bytes() == good
 
 

@@ -89,6 +89,8 @@ def run_steps(
         if manifest is not None and manifest.key == key and is_intact(folder, manifest):
             manifests[step.name] = manifest
             continue
+        if manifest is not None and manifest.key == key:
+            say(f"[{step.name}] a file is no longer what this stage left; it is made again")
         if only is not None and step.name not in only:
             raise UserError(f"{run}: {step.name} is not up to date; run `arriero run` first")
         if not done:

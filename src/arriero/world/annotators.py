@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from arriero.records import Annotator, Judgment, Oracle, Prompt, Rating
 
-NOISE = 0.38
+NOISE = 0.42
 NUM_WORDS_AT_FULL_BIAS = 40
 SAFETY_ERROR = 0.04
 # Least perceived difference for each degree, before an annotator's severity.

@@ -15,7 +15,7 @@ from arriero.world.questions import ask
 from arriero.world.splits import Part
 from arriero.world.tasks import Task, Tasks
 
-KIND_SHARES = {"ordinary": 0.77, "adversarial": 0.13, "borderline": 0.10}
+KIND_SHARES = {"ordinary": 0.76, "adversarial": 0.13, "borderline": 0.11}
 # Skills that must be learned outweigh facts, which the model has read already.
 SKILL_SHARES = {
     "knowledge": 0.26,
@@ -29,11 +29,11 @@ SKILL_SHARES = {
     "unknown": 0.03,
 }
 ORDINARY_SHARES = {
-    "helpful": 0.55,
+    "helpful": 0.57,
     "curt": 0.14,
     "long": 0.20,
     "incomplete": 0.07,
-    "wrong": 0.04,
+    "wrong": 0.02,
 }
 BORDERLINE_SHARES = {"helpful": 0.60, "plain": 0.27, "curt": 0.10, "refusal": 0.03}
 # Share of harmful compliance by attack vector; the rest falls to NOT_HARMFUL_SHARES.
