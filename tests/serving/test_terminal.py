@@ -219,8 +219,10 @@ def test_the_oldest_exchanges_go_when_there_is_no_room(monkeypatch: pytest.Monke
 
 
 _PROGRAM = """
-import fcntl, termios, time
+import fcntl, signal, termios, time
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+# A shell's background jobs, pytest among them, inherit an ignored Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from rich.console import Console
 from arriero.serving.terminal import ChatSettings, chat
 
