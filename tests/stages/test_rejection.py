@@ -18,6 +18,8 @@ from arriero.stages import rejection
 from arriero.stages.rejection import RejectionConfig
 from arriero.stages.sft import SftConfig
 from arriero.stages.workspace import Workspace
+from arriero.tokenizer import Tokenizer
+from arriero.tokenizer.chat import encode_dialogs
 
 from .conftest import WORDS, NewWorkspace, results, same_weights
 
@@ -114,15 +116,18 @@ def test_the_best_sample_is_the_target_and_the_base_learns_it(
     assert {row["prompt_id"] for row in rows} == by_id.keys()
     assert not all(ended for row in rows for ended in row["ended"])
     best: dict[Any, str] = {}
+    cut: dict[Any, bool] = {}
     for row in rows:
-        whole = [n for n, ended in enumerate(row["ended"]) if ended]  # cut off is no target
-        if whole:
-            chosen = max(whole, key=lambda n: row["scores"][n])
-            best[by_id[row["prompt_id"]].messages] = row["answers"][chosen]
+        whole = [n for n, ended in enumerate(row["ended"]) if ended]
+        chosen = max(whole or range(4), key=lambda n: row["scores"][n])  # cut off only if all are
+        best[by_id[row["prompt_id"]].messages] = row["answers"][chosen]
+        cut[by_id[row["prompt_id"]].messages] = not whole
     targets = list(read_dialogs([space.folder / "targets.jsonl"]))
     assert {d.prompt: d.answer for d in targets} == {k: v for k, v in best.items() if v}
     # Demonstrations make up a quarter of what the base model, not the policy, is tuned on.
     assert tuned.base == base
+    learned = [dialog for dialog in tuned.dialogs if dialog.prompt in cut]
+    assert all(dialog.is_cut == cut[dialog.prompt] for dialog in learned)
     num_shown = sum(dialog.answer == "thanks" for dialog in tuned.dialogs)
     assert num_shown == round(len(targets) / 3)
     assert len(tuned.dialogs) == num_shown + len(targets)
@@ -218,12 +223,22 @@ def test_nothing_to_learn_from(
     workspace: NewWorkspace,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    silent = {"answers": [""] * 4, "scores": [0.0] * 4, "ended": [True] * 4}
-    cut = silent | {"answers": ["on and on"] * 4, "ended": [False] * 4}
-    for rows in ([silent] * len(PROMPTS), [cut] * len(PROMPTS)):
-        monkeypatch.setattr(rejection, "_part", lambda *arguments, rows=rows: rows)
-        with pytest.raises(UserError, match="every sampled answer is empty or cut off"):
-            run(files, chat_folder, reward_folders, workspace())
+    silent = [{"answers": [""] * 4, "scores": [0.0] * 4, "ended": [True] * 4}] * len(PROMPTS)
+    monkeypatch.setattr(rejection, "_part", lambda *arguments: silent)
+    with pytest.raises(UserError, match="every sampled answer is empty"):
+        run(files, chat_folder, reward_folders, workspace())
+
+
+def test_an_answer_cut_off_is_learned_without_an_end(tokenizer: Tokenizer) -> None:
+    whole = Dialog((Message("user", "salt"),)).answered("river road")
+    cut = Dialog((Message("user", "salt"),)).answered("river road", is_cut=True)
+    first, second = encode_dialogs(tokenizer, [whole, cut])
+    assert first.ids[-1] == tokenizer.eos_id
+    assert tokenizer.eos_id not in second.ids
+    assert first.ids[: len(second.ids)] == second.ids
+    assert tokenizer.decode(second.ids[1:]).endswith("river road")
+    assert len(second.ids) == len(second.loss_mask)
+    assert second.loss_mask[-1]
 
 
 def test_a_whole_stage_leaves_a_new_model(

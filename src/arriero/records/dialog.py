@@ -21,7 +21,8 @@ class Dialog:
     """Messages in order: at most one system message, first; then user and assistant in turn.
 
     A dialog that ends with the assistant is a demonstration; one that ends with the user is a
-    prompt that waits for an answer.
+    prompt that waits for an answer. `is_cut` says that the last answer was cut off: it is learned
+    without an end.
 
     Raises:
         ValueError: the order of the roles is another one, or a user message is empty.
@@ -29,6 +30,7 @@ class Dialog:
 
     messages: tuple[Message, ...]
     source: str = ""
+    is_cut: bool = False
 
     def __post_init__(self) -> None:
         check_turns(self.messages)
@@ -53,9 +55,9 @@ class Dialog:
         """Number of user messages."""
         return sum(message.role == "user" for message in self.messages)
 
-    def answered(self, answer: str) -> Dialog:
+    def answered(self, answer: str, *, is_cut: bool = False) -> Dialog:
         """The same prompt with `answer` as the assistant's last message."""
-        return Dialog((*self.prompt, Message("assistant", answer)), self.source)
+        return Dialog((*self.prompt, Message("assistant", answer)), self.source, is_cut)
 
 
 def check_turns(messages: tuple[Message, ...]) -> None:

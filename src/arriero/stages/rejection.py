@@ -88,21 +88,21 @@ def run(
     ]
     rows = [row for part in parts for row in part]
     scores = torch.tensor([row["scores"] for row in rows])
-    # An answer that was cut off is no target: with an end put to it, it would teach to stop there.
+    # An answer that was cut off is a target only where none ended, and is learned without an end.
     ended = torch.tensor([row["ended"] for row in rows])
-    best = best_index(scores.masked_fill(~ended, -torch.inf)).tolist()
+    eligible = ended | ~ended.any(dim=1, keepdim=True)
+    best = best_index(scores.masked_fill(~eligible, -torch.inf)).tolist()
     targets = [
-        Dialog(prompt.messages, f"rejection {prompt.category}").answered(row["answers"][index])
+        Dialog(prompt.messages, f"rejection {prompt.category}").answered(
+            row["answers"][index], is_cut=not row["ended"][index]
+        )
         for prompt, row, index in zip(usable, rows, best, strict=True)
-        if row["ended"][index] and row["answers"][index]
+        if row["answers"][index]
     ]
     write_dialogs(workspace.folder / "targets.jsonl", targets)
     demonstrations = _some_demonstrations(config, instructions, len(targets), workspace.seed)
     if not targets:
-        raise UserError(
-            "rejection sampling: every sampled answer is empty or cut off; "
-            "raise rejection.max_new_tokens"
-        )
+        raise UserError("rejection sampling: every sampled answer is empty")
     facts = fine_tune(
         config.sft, base, demonstrations + targets, workspace, corpus_shard=corpus_shard
     )

@@ -70,11 +70,18 @@ def encode_dialog(
 def encode_dialogs(
     tokenizer: Tokenizer, dialogs: Sequence[Dialog], *, last_answer_only: bool = False
 ) -> list[EncodedDialog]:
-    """encode_dialog of each, with all texts tokenized in one batch."""
-    turns = [render_turns(dialog.messages) for dialog in dialogs]
+    """encode_dialog of each, with all texts tokenized in one batch; a cut answer gets no EOS."""
+    turns = [list(render_turns(dialog.messages)) for dialog in dialogs]
+    for dialog, texts in zip(dialogs, turns, strict=True):
+        if dialog.is_cut:
+            texts[-1] = texts[-1].rstrip(" ")  # the layout's space before EOS
     encoded = iter(tokenizer.encode_batch([text for texts in turns for text in texts]))
-    return [
+    items = [
         _assemble(tokenizer, [next(encoded) for _ in texts], last_answer_only) for texts in turns
+    ]
+    return [
+        EncodedDialog(item.ids[:-1], item.loss_mask[:-1]) if dialog.is_cut else item
+        for dialog, item in zip(dialogs, items, strict=True)
     ]
 
 
