@@ -83,6 +83,8 @@ def generate(
     Raises:
         UserError: a prompt leaves no room in the model's context.
     """
+    if not prompts:
+        return []
     keys = list(range(len(prompts))) if keys is None else keys
     for prompt in prompts:
         if len(prompt) >= model.config.context:
@@ -90,16 +92,12 @@ def generate(
                 f"a prompt has {len(prompt)} tokens, the model's context is {model.config.context}"
             )
     order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))
-    uniforms = (
-        torch.stack(
-            [
-                _uniforms(seed, keys[index], sample, sampling.max_new_tokens)
-                for index in order
-                for sample in range(num_samples)
-            ]
-        )
-        if prompts
-        else torch.zeros(0, sampling.max_new_tokens)
+    uniforms = torch.stack(
+        [
+            _uniforms(seed, keys[index], sample, sampling.max_new_tokens)
+            for index in order
+            for sample in range(num_samples)
+        ]
     )
     batch = [prompts[index] for index in order]
     completions = _generate(model, batch, sampling, uniforms, num_samples, max_rows)
@@ -142,8 +140,6 @@ def _generate(
     max_rows: int,
 ) -> list[Completion]:
     """All samples of all prompts: those of the first prompt, those of the second, ..."""
-    if not prompts:
-        return []
     device = model.lm_head.weight.device
     uniforms = uniforms.to(device)
     prompts_at_once = min(len(prompts), max(1, max_rows // num_samples))
