@@ -322,12 +322,12 @@ def test_config_prints_what_would_run(capsys: pytest.CaptureFixture[str]) -> Non
     assert shown["rejection"]["temperatures"] == [0.5, 0.75]
 
 
-def test_smoke_is_a_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+def test_smoke_is_a_twentieth(capsys: pytest.CaptureFixture[str]) -> None:
     shown: list[dict[str, Any]] = []
     for more in ([], ["--smoke"], ["--smoke", "--scale", "0.5"]):
         assert main(["config", "tiny", "--pretrain.num_tokens", "1000000", *more]) == 0
         shown.append(tomllib.loads(capsys.readouterr().out))
-    assert [item["pretrain"]["num_tokens"] for item in shown] == [1_000_000, 100_000, 500_000]
+    assert [item["pretrain"]["num_tokens"] for item in shown] == [1_000_000, 50_000, 500_000]
 
 
 @pytest.mark.parametrize("verb", ["run", *STAGE_VERBS])

@@ -121,7 +121,7 @@ def _add_recipe(parser: _Parser) -> None:
     """The recipe, its folder and its length."""
     parser.add_argument("recipe", metavar="RECIPE", help="a name (see `arriero recipes`) or a file")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="default: runs/RECIPE")
-    parser.add_argument("--smoke", action="store_true", help="the same road, a tenth of the length")
+    parser.add_argument("--smoke", action="store_true", help="the same road, a twentieth of the length")
 
 
 def _add_keys(parser: _Parser) -> None:
@@ -156,7 +156,7 @@ def _recipe(options: argparse.Namespace) -> Any:
 
     overrides = _overrides(options)
     if options.smoke:
-        overrides.setdefault("scale", 0.1)
+        overrides.setdefault("scale", 0.05)
     return load_recipe(options.recipe, overrides)
 
 

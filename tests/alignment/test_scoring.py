@@ -41,7 +41,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def test_scores_are_those_one_by_one() -> None:
-    """260 of them: two batches, rows of several sequences, input order kept."""
+    """260 of them: several batches of unlike lengths, input order kept."""
     model = score_model(0)
     rows = sequences(260)
     with torch.no_grad():

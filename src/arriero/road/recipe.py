@@ -184,7 +184,7 @@ def scaled(recipe: Recipe) -> Recipe:
             "preferences": recipe.preferences.model_copy(
                 update={
                     "max_pairs": times(recipe.preferences.max_pairs, 100),
-                    "max_test_pairs": times(recipe.preferences.max_test_pairs, 200),
+                    "max_test_pairs": times(recipe.preferences.max_test_pairs, 100),
                 }
             ),
             "rejection": rejection.model_copy(

@@ -1,6 +1,8 @@
-"""Which combinations training may ask: a stable hash orders them, and shares cut the order.
+"""Which combinations each stage may ask: a stable hash orders them, and shares cut the order.
 
-Preferences, rejection sampling and PPO share the training combinations with other wordings.
+Preferences, rejection sampling and PPO ask the training combinations in other wordings and, as
+often, combinations that no demonstration answers: so reward models see answers to what the policy
+is unsure of, and the policy learns what to say there. The test's combinations nobody else asks.
 """
 
 from __future__ import annotations
@@ -9,15 +11,17 @@ import hashlib
 from collections.abc import Iterable
 from typing import Literal
 
-Part = Literal["training", "held_out", "test"]
+Part = Literal["training", "policy", "held_out", "test"]
 SHARE_TEST = 0.20
 SHARE_HELD_OUT = 0.05
-PART_OF_SPLIT: dict[str, Part] = {
-    "preferences": "training",
-    "rejection": "training",
-    "ppo": "training",
-    "held_out": "held_out",
-    "test": "test",
+SHARE_POLICY = 0.15
+# Each prompt of a split draws one of its parts, all alike.
+PARTS_OF_SPLIT: dict[str, tuple[Part, ...]] = {
+    "preferences": ("training", "policy"),
+    "rejection": ("training", "policy"),
+    "ppo": ("training", "policy"),
+    "held_out": ("held_out",),
+    "test": ("test",),
 }
 
 
@@ -31,7 +35,9 @@ def part_at(place: float) -> Part:
     """The part at a place in the order."""
     if place < SHARE_TEST:
         return "test"
-    return "held_out" if place < SHARE_TEST + SHARE_HELD_OUT else "training"
+    if place < SHARE_TEST + SHARE_HELD_OUT:
+        return "held_out"
+    return "policy" if place < SHARE_TEST + SHARE_HELD_OUT + SHARE_POLICY else "training"
 
 
 def parts_of(seed: int, combinations: Iterable[str]) -> dict[str, Part]:
