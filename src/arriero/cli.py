@@ -121,7 +121,7 @@ def _add_recipe(parser: _Parser) -> None:
     """The recipe, its folder and its length."""
     parser.add_argument("recipe", metavar="RECIPE", help="a name (see `arriero recipes`) or a file")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="default: runs/RECIPE")
-    parser.add_argument("--smoke", action="store_true", help="the same road, a twentieth of the length")
+    parser.add_argument("--smoke", action="store_true", help="the same road, a twentieth as long")
 
 
 def _add_keys(parser: _Parser) -> None:

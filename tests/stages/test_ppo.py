@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from arriero.data.writing import write_prompts
+from arriero.inference import batches
 from arriero.inference.generate import Sampling
 from arriero.model.weights import load_language_model
 from arriero.records import Message, Prompt
@@ -276,11 +277,29 @@ def test_stopped_and_run_again_is_bit_equal(
 
 def test_mini_batches_hold_every_row_once() -> None:
     order = torch.tensor([4, 2, 0, 1, 3, 6, 5])
-    parts = ppo._mini_batches(order, 3, seed=0)
-    assert sorted(row for part in parts for row in part.tolist()) == list(range(7))
-    assert {tuple(part.tolist()) for part in parts} == {(4, 2, 0), (1, 3, 6), (5,)}
-    firsts = {int(ppo._mini_batches(order, 3, seed)[0][0]) for seed in range(20)}
-    assert firsts == {4, 1, 5}
+
+    def mini_batches(seed: int) -> list[list[Tensor]]:
+        return ppo._mini_batches(order, [7] * 7, 3, seed, torch.device("cpu"))
+
+    found = [torch.cat(parts).tolist() for parts in mini_batches(0)]
+    assert sorted(row for rows in found for row in rows) == list(range(7))
+    assert {tuple(rows) for rows in found} == {(4, 2, 0), (1, 3, 6), (5,)}
+    assert {int(mini_batches(seed)[0][0][0]) for seed in range(20)} == {4, 1, 5}
+
+
+def test_a_mini_batch_in_parts_takes_the_same_step(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = workspace("whole")
+    stage.run(whole, iterations=2)
+    monkeypatch.setattr(batches, "_TOKENS_AT_ONCE", {"cpu": 30})
+    rows = torch.arange(5)
+    assert len(ppo._mini_batches(rows, [12] * 5, 5, 0, torch.device("cpu"))[0]) == 3
+    parts = workspace("parts")
+    stage.run(parts, iterations=2)
+    for one, other in zip(metrics(whole), metrics(parts), strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
+    assert metrics(parts)[-1]["kl"] > 0  # of the second iteration: the policy has moved
 
 
 @pytest.mark.parametrize("source", ["helpfulness", "safety", "fresh"])

@@ -6,7 +6,7 @@ batch it was computed in nor on a pad id.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,12 @@ from torch import Tensor
 
 from arriero.data.packing import PackedBatch, pack
 from arriero.equations.reward import composite_score
+from arriero.inference.batches import batches, padded
 from arriero.model.heads import ScoreModel, last_token_scores
 from arriero.model.weights import load_score_model
 from arriero.records import UserError
 from arriero.tokenizer.tokenizer import Tokenizer
 
-# On the CPU what stays in the cache is fastest; a GPU wants to be filled.
-_TOKENS_A_BATCH = {"cpu": 2048, "cuda": 16_384}
 _SHORTEST_ROW = 128
 
 
@@ -51,26 +50,11 @@ def score_sequences(model: ScoreModel, sequences: Sequence[Sequence[int]]) -> Te
     # Of K samples of a prompt many are the same: each is scored once, similar lengths together.
     different = sorted({tuple(sequence) for sequence in sequences}, key=lambda ids: (len(ids), ids))
     score_of: dict[tuple[int, ...], float] = {}
-    for chosen in _batches(different, _TOKENS_A_BATCH.get(device.type, 2048)):
-        lengths = torch.tensor([len(sequence) for sequence in chosen])
-        tokens = torch.zeros(len(chosen), len(chosen[-1]), dtype=torch.int64)
-        for row, sequence in enumerate(chosen):
-            tokens[row, : len(sequence)] = torch.tensor(sequence)
+    for part in batches([len(sequence) for sequence in different], device):
+        tokens, lengths = padded(different[part])
         scores = last_token_scores(model(tokens.to(device)).cpu(), lengths)
-        score_of |= zip(chosen, scores.tolist(), strict=True)
+        score_of |= zip(different[part], scores.tolist(), strict=True)
     return torch.tensor([score_of[tuple(sequence)] for sequence in sequences])
-
-
-def _batches(by_length: list[tuple[int, ...]], most: int) -> Iterator[list[tuple[int, ...]]]:
-    """Neighbours in the order of length, at most `most` tokens a batch with their padding."""
-    batch: list[tuple[int, ...]] = []
-    for sequence in by_length:
-        if batch and (len(batch) + 1) * len(sequence) > most:
-            yield batch
-            batch = []
-        batch.append(sequence)
-    if batch:
-        yield batch
 
 
 def pack_scored(sequences: Sequence[Sequence[int]]) -> PackedBatch:

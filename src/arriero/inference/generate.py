@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from arriero.equations.sampling import chosen_logprobs, sample_tokens
+from arriero.inference.batches import batches, padded
 from arriero.model.cache import KVCache
 from arriero.model.heads import LanguageModel
 from arriero.records import UserError
@@ -153,9 +154,10 @@ def _generate(
         num_waiting = len(prompts) - num_admitted
         num_free = (rows.count - num_going) // num_samples
         if num_waiting and num_free >= min(num_waiting, max(1, int(_REFILL_AT * prompts_at_once))):
-            num_new = min(num_free, num_waiting)
-            rows.admit(prompts[num_admitted : num_admitted + num_new], num_admitted, num_samples)
-            num_admitted += num_new
+            new = prompts[num_admitted : num_admitted + num_free]
+            for part in batches([len(prompt) for prompt in new], device):
+                rows.admit(new[part], num_admitted + part.start, num_samples)
+            num_admitted += len(new)
         elif not num_going:
             break
         elif not num_waiting and num_going <= _COMPACT_AT * rows.count:
@@ -254,11 +256,8 @@ def _prefill(
 ) -> tuple[Tensor, KVCache, Tensor]:
     """Logits after each prompt [B, V], the filled cache and the prompts' lengths [B]."""
     device = model.lm_head.weight.device
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-    longest = int(lengths.max())
-    tokens = torch.zeros(len(prompts), longest, dtype=torch.int64, device=device)
-    for row, prompt in enumerate(prompts):
-        tokens[row, : len(prompt)] = torch.tensor(list(prompt))
+    tokens, lengths = (part.to(device) for part in padded(prompts))
+    longest = tokens.shape[1]
     cache = KVCache(
         model.config,
         len(prompts),

@@ -22,10 +22,11 @@ from arriero.alignment.scoring import CompositeScores, RewardModels
 from arriero.data.prompts import read_prompts
 from arriero.data.shards import row_order
 from arriero.equations.advantage import generalized_advantages
-from arriero.equations.masked import masked_mean, masked_sum, whiten
+from arriero.equations.masked import masked_sum, whiten
 from arriero.equations.ppo import clip_share, explained_variance, policy_loss, value_loss
 from arriero.equations.repetition import repeated_ngram_share
 from arriero.equations.reward import penalized_rewards
+from arriero.inference.batches import batches
 from arriero.inference.generate import Sampling
 from arriero.model.heads import ScoreModel
 from arriero.model.weights import load_language_model, load_score_model
@@ -193,12 +194,16 @@ def _iterate(
     # Whitened as scalars, over the whole batch, before the KL term comes in.
     whitened = whiten(scores.composite, everything)
     rollouts = lay_out([a.prompt_ids for a in answers], [a.completion for a in answers])
-    order = torch.argsort(rollouts.tokens.ne(0).sum(1), stable=True)
-    parts = _mini_batches(order, config.mini_batch, seed)
-    with torch.no_grad():
-        old = [_Old.of(config, learner, reference, rollouts.rows(p), whitened[p]) for p in parts]
+    lengths = [len(answer.ids) for answer in answers]
+    order = torch.argsort(torch.tensor(lengths), stable=True)
+    mini_batches = [
+        [_Old.of(config, learner, reference, rollouts.rows(part), whitened[part]) for part in parts]
+        for parts in _mini_batches(order, lengths, config.mini_batch, seed, workspace.device)
+    ]
+    old = [part for parts in mini_batches for part in parts]
     _whiten_advantages(old)
-    steps = [_step(config, learner, part, iteration >= config.critic_warmup) for part in old]
+    policy_learns = iteration >= config.critic_warmup
+    steps = [_step(config, learner, parts, policy_learns) for parts in mini_batches]
     return {
         "iteration": iteration + 1,
         "step": iteration,
@@ -223,7 +228,10 @@ def _iterate(
 
 @dataclass(slots=True)
 class _Old:
-    """A mini-batch as it was before the first gradient step of the iteration."""
+    """Rows of a mini-batch as they were before the first gradient step of the iteration.
+
+    A mini-batch is a list of such parts: what goes through the models at once.
+    """
 
     rollouts: Rollouts
     logprobs: Tensor
@@ -235,6 +243,7 @@ class _Old:
     gap: Tensor
 
     @classmethod
+    @torch.no_grad()
     def of(
         cls,
         config: PpoConfig,
@@ -256,44 +265,62 @@ class _Old:
         return cls(rollouts, logprobs, values, advantages, returns, kl, spread, gap)
 
 
-def _step(config: PpoConfig, learner: _Learner, old: _Old, policy_learns: bool) -> dict[str, float]:
-    """One gradient step of policy and critic on one mini-batch."""
-    mask = old.rollouts.mask.to(old.logprobs.device)
-    num_tokens = mask.sum()
-    logprobs, _ = answer_logprobs(learner.policy.model, old.rollouts, config.temperature)
-    surrogate = masked_sum(
-        policy_loss(logprobs, old.logprobs, old.advantages, mask, config.clip), mask
-    )
-    grad_norm = 0.0
+def _step(
+    config: PpoConfig, learner: _Learner, parts: Sequence[_Old], policy_learns: bool
+) -> dict[str, float]:
+    """One gradient step of policy and critic on one mini-batch, its gradient summed over parts."""
+    num_tokens = _num_tokens(parts)
+    sums = dict.fromkeys(("policy_loss", "value_loss", "ratio", "clip_share"), 0.0)
     learner.policy_optimizer.zero_grad(set_to_none=True)
+    learner.critic_optimizer.zero_grad(set_to_none=True)
+    for old in parts:
+        mask = old.rollouts.mask.to(old.logprobs.device)
+        logprobs, _ = answer_logprobs(learner.policy.model, old.rollouts, config.temperature)
+        surrogate = masked_sum(
+            policy_loss(logprobs, old.logprobs, old.advantages, mask, config.clip), mask
+        )
+        if policy_learns:
+            (surrogate / num_tokens).backward()
+        values = answer_values(learner.critic, old.rollouts)
+        distance = masked_sum(value_loss(values, old.values, old.returns, mask), mask)
+        (distance / num_tokens).backward()
+        with torch.no_grad():
+            sums["policy_loss"] += float(surrogate)
+            sums["value_loss"] += float(distance)
+            sums["ratio"] += float(masked_sum((logprobs - old.logprobs).exp(), mask))
+            clipped = clip_share(logprobs, old.logprobs, mask, config.clip)
+            sums["clip_share"] += float(clipped * mask.sum())
+    grad_norm = 0.0
     if policy_learns:
-        (surrogate / num_tokens).backward()
         parameters = learner.policy.model.parameters()
         grad_norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip))
         learner.policy_optimizer.step()
-    values = answer_values(learner.critic, old.rollouts)
-    distance = masked_sum(value_loss(values, old.values, old.returns, mask), mask)
-    learner.critic_optimizer.zero_grad(set_to_none=True)
-    (distance / num_tokens).backward()
     torch.nn.utils.clip_grad_norm_(learner.critic.parameters(), config.optimizer.clip)
     learner.critic_optimizer.step()
-    with torch.no_grad():
-        ratio = masked_mean((logprobs - old.logprobs).exp(), mask)
-        return {
-            "policy_loss": float(surrogate / num_tokens),
-            "value_loss": float(distance / num_tokens),
-            "grad_norm": grad_norm,
-            "ratio": float(ratio),
-            "clip_share": float(clip_share(logprobs, old.logprobs, mask, config.clip)),
-            "explained_variance": float(explained_variance(old.values, old.returns, mask)),
-        }
+    masks = [old.rollouts.mask.to(old.values.device) for old in parts]
+    values = torch.cat([old.values[mask] for old, mask in zip(parts, masks, strict=True)])
+    returns = torch.cat([old.returns[mask] for old, mask in zip(parts, masks, strict=True)])
+    explained = explained_variance(values, returns, torch.ones_like(values, dtype=torch.bool))
+    return {
+        **{name: total / num_tokens for name, total in sums.items()},
+        "grad_norm": grad_norm,
+        "explained_variance": float(explained),
+    }
 
 
-def _mini_batches(order: Tensor, size: int, seed: int) -> list[Tensor]:
-    """Rows of similar length together, the mini-batches themselves in random order."""
-    parts = list(order.split(size))
-    shuffled = torch.randperm(len(parts), generator=torch.Generator().manual_seed(seed))
-    return [parts[index] for index in shuffled.tolist()]
+def _mini_batches(
+    order: Tensor, lengths: Sequence[int], size: int, seed: int, device: torch.device
+) -> list[list[Tensor]]:
+    """Rows of similar length together, the mini-batches themselves in random order.
+
+    Each mini-batch comes in parts that go through the models at once.
+    """
+    found: list[list[Tensor]] = []
+    for rows in order.split(size):
+        parts = batches([lengths[row] for row in rows.tolist()], device)
+        found.append([rows[part] for part in parts])
+    shuffled = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))
+    return [found[index] for index in shuffled.tolist()]
 
 
 def _whiten_advantages(parts: Sequence[_Old]) -> None:
@@ -310,8 +337,11 @@ def _whiten_advantages(parts: Sequence[_Old]) -> None:
 
 
 def _token_mean(tensors: Sequence[Tensor], parts: Sequence[_Old]) -> float:
-    num_tokens = sum(int(part.rollouts.mask.sum()) for part in parts)
-    return sum(float(tensor.sum()) for tensor in tensors) / num_tokens
+    return sum(float(tensor.sum()) for tensor in tensors) / _num_tokens(parts)
+
+
+def _num_tokens(parts: Sequence[_Old]) -> int:
+    return sum(int(part.rollouts.mask.sum()) for part in parts)
 
 
 def _scores(

@@ -41,7 +41,7 @@ class World:
     def prompts(self, split: str, kind: str, num: int) -> list[Prompt]:
         """`num` tagged prompts.
 
-        `split`: preferences, rejection, ppo (which share their combinations), held_out, test.
+        `split`: preferences, rejection, ppo (the training combinations), held_out, test.
         `kind`: ordinary, adversarial, borderline. Raises UserError for any other.
         """
         return make_prompts(self.tasks, split, kind, num)

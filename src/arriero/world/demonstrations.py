@@ -15,7 +15,7 @@ from arriero.world.questions import ask
 from arriero.world.splits import Part
 from arriero.world.tasks import Task, Tasks
 
-KIND_SHARES = {"ordinary": 0.76, "adversarial": 0.13, "borderline": 0.11}
+KIND_SHARES = {"ordinary": 0.76, "adversarial": 0.11, "borderline": 0.13}
 # Skills that must be learned outweigh facts, which the model has read already.
 SKILL_SHARES = {
     "knowledge": 0.26,

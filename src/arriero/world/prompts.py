@@ -6,7 +6,7 @@ import random
 
 from arriero.records import Prompt, UserError
 from arriero.world.demonstrations import messages_of
-from arriero.world.splits import PARTS_OF_SPLIT
+from arriero.world.splits import PART_OF_SPLIT
 from arriero.world.tasks import Tasks
 
 KINDS = ("ordinary", "adversarial", "borderline")
@@ -19,8 +19,8 @@ def make_prompts(tasks: Tasks, split: str, kind: str, num: int) -> list[Prompt]:
     Raises:
         UserError: an unknown split or kind.
     """
-    if split not in PARTS_OF_SPLIT:
-        raise UserError(f"no split {split!r}: choose one of {', '.join(PARTS_OF_SPLIT)}")
+    if split not in PART_OF_SPLIT:
+        raise UserError(f"no split {split!r}: choose one of {', '.join(PART_OF_SPLIT)}")
     if kind not in KINDS:
         raise UserError(f"no kind of prompt {kind!r}: choose one of {', '.join(KINDS)}")
     rng = random.Random(f"prompts/{tasks.valley.seed}/{split}/{kind}")
@@ -29,7 +29,7 @@ def make_prompts(tasks: Tasks, split: str, kind: str, num: int) -> list[Prompt]:
     prompts: list[Prompt] = []
     num_repeats = 0
     while len(prompts) < num:
-        task = tasks.draw(kind, rng.choice(PARTS_OF_SPLIT[split]), rng)
+        task = tasks.draw(kind, PART_OF_SPLIT[split], rng)
         messages = messages_of(tasks, task, rng)
         if messages in seen and num_repeats < MAX_REPEATS:
             num_repeats += 1

@@ -1,8 +1,6 @@
-"""Which combinations each stage may ask: a stable hash orders them, and shares cut the order.
+"""Which combinations training may ask: a stable hash orders them, and shares cut the order.
 
-Preferences, rejection sampling and PPO ask the training combinations in other wordings and, as
-often, combinations that no demonstration answers: so reward models see answers to what the policy
-is unsure of, and the policy learns what to say there. The test's combinations nobody else asks.
+Preferences, rejection sampling and PPO share the training combinations with other wordings.
 """
 
 from __future__ import annotations
@@ -11,17 +9,15 @@ import hashlib
 from collections.abc import Iterable
 from typing import Literal
 
-Part = Literal["training", "policy", "held_out", "test"]
+Part = Literal["training", "held_out", "test"]
 SHARE_TEST = 0.20
 SHARE_HELD_OUT = 0.05
-SHARE_POLICY = 0.15
-# Each prompt of a split draws one of its parts, all alike.
-PARTS_OF_SPLIT: dict[str, tuple[Part, ...]] = {
-    "preferences": ("training", "policy"),
-    "rejection": ("training", "policy"),
-    "ppo": ("training", "policy"),
-    "held_out": ("held_out",),
-    "test": ("test",),
+PART_OF_SPLIT: dict[str, Part] = {
+    "preferences": "training",
+    "rejection": "training",
+    "ppo": "training",
+    "held_out": "held_out",
+    "test": "test",
 }
 
 
@@ -35,9 +31,7 @@ def part_at(place: float) -> Part:
     """The part at a place in the order."""
     if place < SHARE_TEST:
         return "test"
-    if place < SHARE_TEST + SHARE_HELD_OUT:
-        return "held_out"
-    return "policy" if place < SHARE_TEST + SHARE_HELD_OUT + SHARE_POLICY else "training"
+    return "held_out" if place < SHARE_TEST + SHARE_HELD_OUT else "training"
 
 
 def parts_of(seed: int, combinations: Iterable[str]) -> dict[str, Part]:
