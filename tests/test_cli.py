@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import tomllib
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from arriero import cli
 from arriero.cli import STAGE_VERBS, main
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
-from arriero.model.weights import save_language_model
+from arriero.model.weights import load_language_model, save_language_model
 from arriero.records import Dialog, Message
 from arriero.road.recipe import leaf_fields
 from arriero.tokenizer import Tokenizer, train_tokenizer
@@ -161,6 +162,7 @@ def test_files_are_wanted_and_not_named(refused: Refused) -> None:
     [
         ("dialogs.jsonl", '{"messages": [{"role": "user"}]}', "tokenizer"),
         ("dialogs.jsonl", '{"messages": ', "tokenizer"),
+        ("pairs.jsonl", '{"prompt": "a", "chosen": "b"}', "evaluate"),
     ],
 )
 def test_a_malformed_row_is_named_by_file_and_line(
@@ -174,7 +176,7 @@ def test_a_malformed_row_is_named_by_file_and_line(
     assert f"{name}:2: " in error
     assert error.count("\n") == 1
     assert not list(folder.glob("runs/*/01-tokenizer/manifest.json"))
-    assert not list(folder.glob("runs/*/01-tokenizer/model"))
+    assert not list(folder.glob("runs/*/01-tokenizer"))  # told before anything is trained
 
 
 def test_a_checked_file_tells_the_bad_line(
@@ -303,6 +305,27 @@ def test_a_disk_that_fills_up_on_the_way(
             main(["run", "tiny"])
 
 
+def test_weights_that_find_no_room(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """A real write that the system refuses, of the library that writes weights."""
+    model = load_language_model(model_folder(folder / "there"))
+
+    def save(*arguments: object, **more: object) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        try:
+            save_language_model(model, folder / "there")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    monkeypatch.setattr("arriero.road.drive.drive", save)
+    line = refused("run", "tiny")
+    assert "weights were not written" in line
+    assert "File too large" in line
+    assert load_language_model(folder / "there").config == model.config  # the old ones stand
+
+
 # What works
 
 
@@ -356,9 +379,10 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert main(["recipes"]) == 130
     assert "the same command goes on where it was" in capsys.readouterr().err
     monkeypatch.setattr(cli, "_run", stop)
-    assert main(["run", "tiny", "--from", "ppo"]) == 130
     # With --from it would begin again.
-    assert "the same command without --from goes on" in capsys.readouterr().err
+    for again in (["--from", "ppo"], ["--from=ppo"]):
+        assert main(["run", "tiny", *again]) == 130
+        assert "the same command without --from goes on" in capsys.readouterr().err
 
 
 def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

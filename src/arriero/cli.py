@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_origin
 
+from safetensors import SafetensorError
+
 from arriero._version import __version__
 from arriero.records import UserError
 
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     again = "the same command"
     try:
         given = sys.argv[1:] if arguments is None else list(arguments)
-        if "--from" in given:
+        if any(word.partition("=")[0] == "--from" for word in given):
             again += " without --from"
         options, unknown = _parser(next(iter(given), None)).parse_known_args(given)
         if unknown:
@@ -53,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except SafetensorError as error:
+        line = f"weights were not written ({error}); free some disk and give {again}"
+        print(f"arriero: {line}", file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"arriero: {_explain(error, again)}", file=sys.stderr)
         return 2

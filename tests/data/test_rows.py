@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from arriero.data.dialogs import read_dialogs
 from arriero.data.rows import Bad, Row, Skip, container_of, convert, read_rows, require
 from arriero.records import UserError
 
@@ -166,3 +168,30 @@ def test_every_path_has_to_bring_something(write_text) -> None:
     nothing = require([full], lambda _: [Skip("why", 2), Skip("that")], "rows", None)
     with pytest.raises(UserError, match=r"holds no rows that can be used: why \(2\), that \(1\)"):
         list(nothing)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "where"),
+    [
+        ("a.json", '[{"text": "fine"}, {"text": "\\ud800"}]', "half of a"),
+        ("a.jsonl", '{"text": "\\ud800"}\n', "half of a"),
+        ("a.json", '[{"text": ' + "9" * 5000 + "}]", "digits"),
+        ("a.jsonl", '{"text": ' + "9" * 5000 + "}\n", "digits"),
+    ],
+)
+def test_what_json_reads_and_nothing_can_write(
+    tmp_path: Path, name: str, text: str, where: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="ascii")
+    (bad,) = [row for row in read_rows(path) if isinstance(row, Bad)]
+    assert bad.where == f"{path}:1"
+    assert where in bad.problem
+
+
+def test_messages_of_a_tree_are_named_by_text(tmp_path: Path) -> None:
+    path = tmp_path / "tree.jsonl"
+    row = {"message_id": [1], "parent_id": None, "text": "a", "role": "prompter"}
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(UserError, match=r"tree\.jsonl:1"):
+        list(read_dialogs(path))

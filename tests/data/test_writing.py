@@ -116,3 +116,12 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         write_dialogs(path, failing())
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_cut_answer_is_read_back_as_one(tmp_path: Path) -> None:
+    dialogs = [
+        Dialog((Message("user", "a"),), "here").answered(answer, is_cut=is_cut)
+        for answer, is_cut in (("whole", False), ("cut", True))
+    ]
+    write_dialogs(tmp_path / "dialogs.jsonl", dialogs)
+    assert list(read_dialogs(tmp_path / "dialogs.jsonl")) == dialogs

@@ -98,3 +98,15 @@ def test_sharded_weights_and_tied_embeddings(folder: Path) -> None:
     model = load_language_model(folder)
     assert torch.equal(model.lm_head.weight, weights["model.embed_tokens.weight"])
     assert not torch.equal(model.lm_head.weight, head)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": []}', "\xff"])
+def test_an_index_that_is_none(folder: Path, text: str) -> None:
+    index = folder / "model.safetensors.index.json"
+    index.write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=r"model\.safetensors\.index\.json"):
+        load_language_model(folder)
+    index.unlink()
+    (folder / "config.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"config\.json: not a JSON object"):
+        load_language_model(folder)

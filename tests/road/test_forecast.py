@@ -51,3 +51,14 @@ def test_a_slower_machine_takes_longer(recipe: Recipe, monkeypatch: pytest.Monke
 
 def test_this_machine_has_a_speed() -> None:
     assert room._matmul_flops(load_recipe("tiny", {"device": "cpu"})) > 1e8
+
+
+def test_less_of_ones_own_data_takes_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_matmul_flops", lambda recipe: 1e11)
+    files = {f"data.{kind}": ["x"] for kind in ("corpus", "instructions", "helpfulness", "safety")}
+    minutes = [
+        forecast(load_recipe("laptop", files | {"scale": scale})).minutes
+        for scale in (0.05, 1.0, 2.0)
+    ]
+    assert minutes[0] < minutes[1] / 8
+    assert minutes[2] == pytest.approx(2 * minutes[1], rel=0.15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from arriero.data.preferences import read_preferences
 from arriero.model.weights import load_language_model
 from arriero.records import Message, UserError
 from arriero.road.drive import drive, newest_chat_model
-from arriero.road.recipe import Recipe, load_recipe
+from arriero.road.recipe import Recipe, load_recipe, to_toml
 from arriero.road.run import run_steps
 from arriero.road.stations import stations
 from arriero.tokenizer.chat import encode_answer, encode_prompt
@@ -166,3 +167,53 @@ def test_comparisons_never_ask_what_training_asked(finished_run: Path) -> None:
         assert train
         assert test
         assert not train & test
+
+
+def test_what_was_made_of_an_older_model_is_not_shown(finished_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "copy"
+    shutil.copytree(finished_run, run)
+    recipe = load_recipe("tiny", SMALL | {"sft.epochs": 2})
+    report = drive(recipe, run, lambda line: None, until="sft")
+    assert newest_chat_model(run) == run / "03-sft" / "model"
+    page = report.read_text()
+    assert "Supervised fine-tuning" in page
+    assert "Rejection sampling" not in page
+    with pytest.raises(UserError, match="--from ppo comes after --until sft"):
+        drive(recipe, run, lambda line: None, until="sft", restart_from="ppo")
+
+
+def test_a_kill_while_outputs_are_hashed_costs_no_training(
+    small_recipe: Recipe, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "copy"
+    shutil.copytree(finished_run, run)
+
+    def stop(folder: Path) -> dict[str, str]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("arriero.road.run.hash_outputs", stop)
+        with pytest.raises(KeyboardInterrupt):
+            drive(small_recipe, run, lambda line: None, restart_from="ppo")
+    said: list[str] = []
+    drive(small_recipe, run, said.append)
+    assert "[08-ppo-v1] going on" in said
+    assert not [line for line in said if line.startswith("[08-ppo-v1] iteration")]
+    weights = Path("08-ppo-v1", "model", "model.safetensors")
+    assert (run / weights).read_bytes() == (finished_run / weights).read_bytes()
+    assert not (run / "08-ppo-v1" / "checkpoints").exists()
+
+
+def test_the_example_of_the_readme(
+    small_recipe: Recipe, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it stands there, but for the recipe: a finished run, so that nothing is trained."""
+    readme = Path(__file__).parents[2] / "README.md"
+    (code,) = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    shutil.copytree(finished_run, tmp_path / "runs" / "tiny")
+    (tmp_path / "small.toml").write_text(to_toml(small_recipe))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code.replace('run_recipe("tiny"', 'run_recipe("small.toml"'), names)
+    assert names["chat"].tokenizer.fingerprint == names["reward"].tokenizer.fingerprint
+    assert isinstance(names["answer"], str)

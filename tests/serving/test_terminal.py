@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from arriero.data.dialogs import read_dialogs
 from arriero.records import Dialog, Message, UserError
 from arriero.serving.terminal import ChatSettings, chat, visible
 
@@ -187,6 +188,7 @@ def test_ctrl_c_keeps_the_part_that_was_said(
     said = [message["content"] for message in row["messages"]]
     assert said == ["Be kind.", "hi", "onetwo", "ho", "three"]
     assert row["stopped"] == [2]
+    assert "is_cut" not in row
     assert Dialog(tuple(Message(m["role"], m["content"]) for m in row["messages"])).is_answered
 
 
@@ -277,3 +279,12 @@ def _await(terminal: int, wanted: str, seconds: float = 30) -> None:
         assert left > 0, f"waited for {wanted!r}, saw {shown!r}"
         if select.select([terminal], [], [], left)[0]:
             shown += os.read(terminal, 1).decode("utf-8", "replace")
+
+
+def test_a_saved_answer_that_was_stopped_is_read_as_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "dialog.jsonl"
+    talk(Scripted(["one", "two^"]), f"hi\nho\n/save {path}\n", monkeypatch)
+    (dialog,) = read_dialogs(path)
+    assert (dialog.answer, dialog.is_cut) == ("two", True)

@@ -14,7 +14,7 @@ from arriero.data.writing import write_prompts
 from arriero.inference import batches
 from arriero.inference.generate import Sampling
 from arriero.model.weights import load_language_model
-from arriero.records import Message, Prompt
+from arriero.records import Message, Prompt, UserError
 from arriero.stages import ppo
 from arriero.stages.ppo import PpoConfig
 from arriero.stages.sampling import ChatModel
@@ -83,7 +83,6 @@ def test_it_starts_on_its_own_policy_and_moves(stage: Stage, workspace: NewWorks
     assert all(line["sampler_gap"] < 1e-4 for line in lines)
     assert all("held_out" in line for line in lines)
     assert lines[-1]["kl"] != 0.0
-    assert not space.checkpoints.exists()
 
 
 def test_the_reference_never_changes(
@@ -315,3 +314,27 @@ def load_decoder(folder: Path) -> Tensor:
     if (folder / "generation_config.json").exists():
         return weights(load_language_model(folder).model)
     return weights(ppo.load_score_model(folder).model)
+
+
+def test_what_is_not_finite_moves_nothing(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, calls = ppo.policy_loss, [0]
+
+    def sick(*arguments: Any) -> Tensor:
+        calls[0] += 1
+        loss = plain(*arguments)
+        return loss * torch.nan if calls[0] in bad else loss
+
+    monkeypatch.setattr(ppo, "policy_loss", sick)
+    bad = {2}  # one mini-batch of three
+    space = workspace()
+    stage.run(space, iterations=2)
+    assert [line["skipped"] for line in metrics(space)] == [1, 0]
+    assert all(
+        parameter.isfinite().all()
+        for parameter in ChatModel.load(space.model, torch.device("cpu")).model.parameters()
+    )
+    bad, calls[0] = set(range(99)), 0
+    with pytest.raises(UserError, match="not finite in all of iteration 1"):
+        stage.run(workspace("other"), iterations=2)

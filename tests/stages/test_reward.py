@@ -197,7 +197,6 @@ def test_it_learns_what_is_preferred(
     assert [line["lr"] for line in lines] == rates
     again = load_score_model(space.model)
     assert again.config == CONFIG
-    assert not space.checkpoints.exists()
 
 
 def test_no_pair_fits(chat_folder: Path, workspace: NewWorkspace, tmp_path: Path) -> None:

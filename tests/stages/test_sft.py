@@ -142,7 +142,6 @@ def test_a_stage_keeps_the_model_of_four_fifths_of_its_way(
     assert not same_weights(two.folder / "early", two.model)
     assert ChatSession.load(two.folder / "early").tokenizer.vocab_size == CONFIG.vocab_size
     assert results(two)["dialogs"] == 27  # the dialog that waits for an answer is no demonstration
-    assert not two.checkpoints.exists()
 
 
 def test_most_dialogs(chat_folder: Path, workspace: NewWorkspace, tmp_path: Path) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from arriero.training import meters
 from arriero.training.loop import StepReport
-from arriero.training.meters import Meter
+from arriero.training.meters import Meter, TimeLeft
 
 
 def report(step: int) -> StepReport:
@@ -37,3 +40,10 @@ def test_a_resumed_run_writes_over_what_it_does_again(tmp_path: Path) -> None:
     meter = Meter(path, 3, 9, lambda line: None, "tokens")
     meter.record(report(3))
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [0, 1, 2, 3]
+
+
+def test_time_left_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of six were there; two more took 10 seconds; so the other two take 10."""
+    times = iter([100.0, 110.0])
+    monkeypatch.setattr(meters.time, "perf_counter", lambda: next(times))
+    assert TimeLeft(6, 2).after(4) == "10 s left"

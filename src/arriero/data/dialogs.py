@@ -80,7 +80,8 @@ def to_dialogs(row: Row) -> Iterator[Dialog | Skip]:
         if reason := _flaw(messages, is_log=found == "hh"):
             yield Skip(reason)
         else:
-            yield Dialog(tuple(messages), row.source)
+            is_cut = isinstance(value, dict) and value.get("is_cut") is True
+            yield Dialog(tuple(messages), row.source, is_cut)
 
 
 def to_messages(turns: Any) -> list[Message]:

@@ -28,7 +28,9 @@ def is_message(value: Any) -> bool:
     """Whether a row is one message of a tree, with or without the replies to it."""
     return (
         isinstance(value, dict)
-        and {"message_id", "text"} <= value.keys()
+        and "text" in value
+        and isinstance(value.get("message_id"), str)
+        and isinstance(value.get("parent_id"), str | None)
         and value.get("role") in ("prompter", "assistant")
     )
 

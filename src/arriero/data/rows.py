@@ -219,17 +219,18 @@ def _read_json_lines(path: Path) -> Iterator[Row | Bad]:
             continue
         try:
             value = json.loads(line.decode("utf-8"))
-            if _SURROGATE.search(line):
-                json.dumps(value, ensure_ascii=False).encode("utf-8")
+            if _SURROGATE.search(line) and not _is_whole_text(value):
+                yield Bad(f"{path}:{number}", "half of a \\uD800 pair; mend or remove the line")
+                continue
         except UnicodeDecodeError as error:
             yield Bad(f"{path}:{number}", files.not_utf8(error))
-        except UnicodeEncodeError:
-            yield Bad(f"{path}:{number}", "half of a \\uD800 pair; mend or remove the line")
         except json.JSONDecodeError as error:
             problem = f"no valid JSON ({error.msg} at column {error.colno})"
             yield Bad(f"{path}:{number}", f"{problem}; mend or remove the line")
         except RecursionError:
             yield Bad(f"{path}:{number}", "nested too deeply; remove the line")
+        except ValueError as error:  # a number of thousands of digits
+            yield Bad(f"{path}:{number}", f"{_reason(error)}; remove the line")
         else:
             yield Row(value, path, number)
 
@@ -239,12 +240,30 @@ def _read_json_document(path: Path) -> Iterator[Row | Bad]:
     text = "\n".join(line for _, line in files.read_text_lines(path))
     try:
         for value, line in _elements(text):
-            yield Row(value, path, line)
+            if _is_whole_text(value):
+                yield Row(value, path, line)
+            else:
+                yield Bad(f"{path}:{line}", "half of a \\uD800 pair; mend or remove the row")
     except json.JSONDecodeError as error:
         problem = f"no valid JSON ({error.msg} at column {error.colno}); mend the file"
         yield Bad(f"{path}:{error.lineno}", problem)
     except RecursionError:
         yield Bad(f"{path}:1", "nested too deeply; mend the file")
+    except ValueError as error:
+        yield Bad(f"{path}:1", f"{_reason(error)}; mend the file")
+
+
+def _is_whole_text(value: Any) -> bool:
+    """Whether all text of a value can be written as UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _reason(error: ValueError) -> str:
+    return str(error).partition(";")[0]
 
 
 def _elements(text: str) -> Iterator[tuple[Any, int]]:

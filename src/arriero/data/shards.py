@@ -42,7 +42,10 @@ def write_shard(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> int
         raise UserError("the corpus holds no text; name files or folders with documents in them")
     np.save(folder / "starts.npy", np.asarray(starts, np.int64))
     facts = {"dtype": np.dtype(dtype).name, "tokens": total, "documents": len(starts)}
-    (folder / "shard.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    # Last and whole: with this file the shard stands.
+    temporary = folder / ".shard.json.tmp"
+    temporary.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    temporary.replace(folder / "shard.json")
     return total
 
 

@@ -15,11 +15,8 @@ from arriero.records import Dialog, Message, Preference, Prompt
 
 
 def write_dialogs(path: Path, dialogs: Iterable[Dialog]) -> int:
-    """Write `messages` and `source`; return the number of rows."""
-    return _write(
-        path,
-        ({"messages": _turns(dialog.messages), "source": dialog.source} for dialog in dialogs),
-    )
+    """Write `messages`, `source` and, of a cut answer, `is_cut`; return the number of rows."""
+    return _write(path, (_dialog_row(dialog) for dialog in dialogs))
 
 
 def write_preferences(path: Path, preferences: Iterable[Preference]) -> int:
@@ -30,6 +27,11 @@ def write_preferences(path: Path, preferences: Iterable[Preference]) -> int:
 def write_prompts(path: Path, prompts: Iterable[Prompt]) -> int:
     """Write `id`, `messages`, `track` and `category`; return the number of rows."""
     return _write(path, (_prompt_row(prompt) for prompt in prompts))
+
+
+def _dialog_row(dialog: Dialog) -> dict[str, Any]:
+    row: dict[str, Any] = {"messages": _turns(dialog.messages), "source": dialog.source}
+    return row | {"is_cut": True} if dialog.is_cut else row
 
 
 def _preference_row(preference: Preference) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """How much an answer repeats itself: one of the signs that a policy games its reward model.
 
-Not in the paper; logged beside the reward, with length and a held-out reward model.
+Not in the paper; logged beside the reward, with the length.
 """
 
 from __future__ import annotations

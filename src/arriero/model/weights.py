@@ -74,10 +74,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder}: no such model folder")
     if not path.is_file():
         raise UserError(f"{folder}: not a model folder (no config.json in it)")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not valid JSON ({error.msg}, line {error.lineno})") from None
+    return _read_json(path)
 
 
 def config_from_hugging_face(raw: dict[str, Any], folder: Path) -> ModelConfig:
@@ -151,7 +148,10 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     index = folder / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        placed = _read_json(index).get("weight_map")
+        if not isinstance(placed, dict) or not placed:
+            raise UserError(f"{index}: no weight_map; it says which file holds which weight")
+        names = sorted({str(name) for name in cast(dict[str, Any], placed).values()})
     weights: dict[str, Tensor] = {}
     for name in names:
         path = folder / Path(name).name  # a name from the index never leads out of the folder
@@ -183,6 +183,18 @@ def _fill(
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     return model
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not valid JSON ({error.msg}, line {error.lineno})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: not a JSON object")
+    return cast(dict[str, Any], value)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

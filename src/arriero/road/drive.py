@@ -8,9 +8,10 @@ from pathlib import Path
 
 from arriero.records import UserError
 from arriero.road.forecast import forecast
+from arriero.road.manifest import current_stages
 from arriero.road.recipe import Recipe
 from arriero.road.report import write_report
-from arriero.road.run import Step, choose_device, run_steps
+from arriero.road.run import Step, choose_device, forget, run_steps
 from arriero.road.stations import stations
 
 
@@ -34,9 +35,12 @@ def drive(
         UserError: no such stage, too little disk, or anything a stage asks to be mended.
     """
     steps = stations(recipe, run)
+    first = None if restart_from is None else _position(steps, restart_from, last=False)
     if until is not None:
         steps = steps[: _position(steps, until, last=True) + 1]
-    again = [] if restart_from is None else steps[_position(steps, restart_from, last=False) :]
+    again = [] if first is None else steps[first:]
+    if first is not None and not again:
+        raise UserError(f"--from {restart_from} comes after --until {until}")
     allowed = None
     if only is not None:
         steps = steps[: _position(steps, only, last=True) + 1]
@@ -45,7 +49,7 @@ def drive(
     choose_device(recipe)
     # Only now, when nothing is left that could refuse the command.
     for step in again:
-        shutil.rmtree(run / step.name, ignore_errors=True)
+        forget(run / step.name)
     run_steps(steps, recipe, run, say, only=allowed)
     report = write_report(run)
     say(f"report: {report}")
@@ -54,8 +58,9 @@ def drive(
 
 def newest_chat_model(run: Path) -> Path | None:
     """The folder of the newest chat model in a run, if there is one."""
+    current = current_stages(run)
     for pattern in ("*-ppo-v*/model", "*-rejection-v*/model", "*-sft/model"):
-        found = sorted(run.glob(pattern))
+        found = sorted(path for path in run.glob(pattern) if path.parent.name in current)
         if found:
             return found[-1]
     return None

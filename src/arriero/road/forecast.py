@@ -47,10 +47,11 @@ def forecast(recipe: Recipe) -> Forecast:
 def _tokens(recipe: Recipe) -> tuple[float, float]:
     """Tokens trained on (forward and backward) and tokens sampled, over all stages, roughly."""
     world, ppo, rejection = recipe.data.world, recipe.ppo, recipe.rejection
-    length = min(recipe.sft.row_length, 64 if recipe.data.source == "world" else 256)
+    is_world = recipe.data.source == "world"
+    length = min(recipe.sft.row_length, 64 if is_world else 256)
     answer = min(recipe.evaluate.max_new_tokens, length / 2)
-    dialogs = world.demonstrations if recipe.data.source == "world" else 5_000
-    pairs = world.preference_prompts if recipe.data.source == "world" else 3_000
+    dialogs = world.demonstrations if is_world else recipe.data.max_dialogs or 5_000
+    pairs = world.preference_prompts if is_world else recipe.preferences.max_pairs or 3_000
     prompts = rejection.max_prompts or world.policy_prompts
     trained = float(recipe.pretrain.num_tokens)
     trained += recipe.sft.epochs * dialogs * length

@@ -6,12 +6,13 @@ The world is known here alone: stages get paths, and the oracle as a grader.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from arriero.data.dialogs import read_dialogs
-from arriero.data.files import files_of, given_paths
+from arriero.data.files import files_of, given_paths, is_hub
+from arriero.data.preferences import read_preferences
 from arriero.data.prompts import read_prompts
 from arriero.data.writing import write_dialogs, write_prompts
 from arriero.records import Annotator, Dialog, Oracle, Prompt, UserError
@@ -76,6 +77,28 @@ def external_files(inputs: Inputs) -> list[Path]:
     """All files of the user's that a run reads, for hashing."""
     paths = (*inputs.corpus, *inputs.instructions, *inputs.helpfulness, *inputs.safety)
     return [file for path in paths for file in files_of(path)] if inputs.world is None else []
+
+
+def read_once(inputs: Inputs, workspace: Workspace) -> None:
+    """Read the dialogs and comparisons to their end, so that a wrong row costs no training.
+
+    The corpus needs none of it: the tokenizer, which comes next, reads it.
+
+    Raises:
+        UserError: a row is wrong (`file:line: ...`), or a path holds nothing of its kind.
+    """
+    read: dict[str, tuple[Sequence[Path], Callable[[Sequence[Path]], Iterator[object]]]] = {
+        "dialogs": (inputs.instructions, read_dialogs),
+        "helpfulness comparisons": (inputs.helpfulness, read_preferences),
+        "safety comparisons": (inputs.safety, read_preferences),
+    }
+    counts: dict[str, int] = {}
+    for name, (paths, reader) in read.items():
+        local = [path for path in paths if not is_hub(path)]
+        counts[name] = sum(1 for _ in reader(local)) if local else 0
+    workspace.say(", ".join(f"{count:,} {name}" for name, count in counts.items() if count))
+    files = [str(path) for path in external_files(inputs)]
+    workspace.write_results({"files": files, "rows": counts})
 
 
 def draw_world(config: WorldConfig, workspace: Workspace) -> None:

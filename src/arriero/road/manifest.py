@@ -12,6 +12,9 @@ from typing import Any
 from arriero.data.files import is_hub
 from arriero.stages.workspace import hash_file, write_json
 
+# Among a stage's inputs, what stands for the files from outside the run.
+FILES = "files"
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -47,6 +50,23 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest(**json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def current_stages(run: Path) -> dict[str, Manifest]:
+    """Finished stages of a run that still follow from one another, by folder name.
+
+    A stage whose inputs were made again since then is left out, and all that follow from it.
+    """
+    current: dict[str, Manifest] = {}
+    for folder in sorted(run.iterdir()) if run.is_dir() else []:
+        manifest = read_manifest(folder)
+        if manifest is not None and all(
+            name in current and current[name].key == key
+            for name, key in manifest.inputs.items()
+            if name != FILES
+        ):
+            current[folder.name] = manifest
+    return current
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

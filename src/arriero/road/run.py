@@ -19,6 +19,7 @@ from arriero._version import __version__
 from arriero.equations.carbon import co2_tonnes, energy_kwh
 from arriero.records import UserError
 from arriero.road.manifest import (
+    FILES,
     Manifest,
     hash_outputs,
     is_intact,
@@ -83,10 +84,11 @@ def run_steps(
         folder = run / step.name
         inputs = {name: manifests[name].key for name in step.needs}
         if step.external:
-            inputs["files"] = step.external
+            inputs[FILES] = step.external
         key = stage_key(step.name, __version__, recipe.seed, step.config, inputs)
         manifest = read_manifest(folder)
         if manifest is not None and manifest.key == key and is_intact(folder, manifest):
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             manifests[step.name] = manifest
             continue
         if manifest is not None and manifest.key == key:
@@ -146,6 +148,8 @@ def _run_step(
         peak_memory_gb=peak,
     )
     write_manifest(folder, manifest)
+    # Not before: a kill while the outputs are hashed must not cost the whole stage.
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     say(f"[{step.name}] done in {seconds:.0f} s, {peak:.1f} GB at most so far")
     return manifest
 
@@ -161,12 +165,18 @@ def _prepare_folder(folder: Path, key: str) -> bool:
     started = folder / "started.json"
     same = started.exists() and f'"{key}"' in started.read_text(encoding="utf-8")
     if not same or (folder / "manifest.json").exists():
-        shutil.rmtree(folder, ignore_errors=True)
+        forget(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if not started.exists():
         write_json(started, {"key": key, "seconds": 0.0})
         return False
     return True
+
+
+def forget(folder: Path) -> None:
+    """Remove what a stage left; a kill on the way leaves nothing that it would go on from."""
+    (folder / "started.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _seconds_spent(folder: Path) -> float:

@@ -17,6 +17,7 @@ from arriero.road.inputs import (
     few_shot,
     prepare,
     prompts_of,
+    read_once,
 )
 from arriero.road.manifest import hash_inputs
 from arriero.road.recipe import Recipe
@@ -156,8 +157,7 @@ def _inputs(recipe: Recipe, inputs: Inputs) -> Step:
         if inputs.world is not None:
             draw_world(recipe.data.world, space)
         else:
-            space.say(f"{len(external)} files of your own")
-            space.write_results({"files": [str(path) for path in external]})
+            read_once(inputs, space)
 
     return Step(
         INPUTS,

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.text import Text
@@ -256,7 +256,8 @@ def _with_system(talk: _Talk, messages: Sequence[Message]) -> list[Message]:
 def _save(talk: _Talk, name: str) -> None:
     """Write the whole dialog as one line that our readers take as data; never over a file.
 
-    `stopped` holds the positions of answers that were cut off.
+    `stopped` holds the positions of answers that were cut off; where the last one is among them,
+    `is_cut` keeps training from learning that it ends there.
     """
     if not talk.messages:
         _complain(talk, "there is nothing to save yet")
@@ -274,11 +275,13 @@ def _save(talk: _Talk, name: str) -> None:
         return
     shift = 1 if talk.system else 0
     messages = _with_system(talk, talk.messages)
-    row = {
+    row: dict[str, Any] = {
         "messages": [{"role": message.role, "content": message.content} for message in messages],
         "source": "chat",
         "stopped": [position + shift for position in sorted(talk.stopped)],
     }
+    if len(talk.messages) - 1 in talk.stopped:
+        row["is_cut"] = True
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")

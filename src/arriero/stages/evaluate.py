@@ -37,6 +37,7 @@ from arriero.stages.pretrain import PretrainConfig, mean_loss, num_held_out_rows
 from arriero.stages.sampling import Answer, ChatModel
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import encode_answer, encode_prompt
+from arriero.training.meters import TimeLeft
 
 BASE = "base"
 
@@ -100,6 +101,7 @@ def run(
     num_held_out = num_held_out_rows(pretraining, shard)
     graded: dict[str, dict[str, list[GradedAnswer]]] = {}
     perplexity: dict[str, float | None] = {}
+    left = TimeLeft(1 + len(inputs.versions))
     for version, folder in {BASE: inputs.base, **inputs.versions}.items():
         model = ChatModel.load(folder, workspace.device)
         perplexity[version] = _perplexity(model, shard, num_held_out, workspace.device)
@@ -109,7 +111,11 @@ def run(
             name: _graded(config, inputs, model, version, name, prompts, judges, oracle, workspace)
             for name, prompts in sets.items()
         }
-        workspace.say(f"{version}: {sum(map(len, graded[version].values()))} answers judged")
+        num_answers = sum(map(len, graded[version].values()))
+        workspace.say(f"{version}: {num_answers} answers judged  {left.after(len(perplexity))}")
+        first = next((members[0] for members in graded[version].values() if members), None)
+        if first:
+            workspace.show(first.prompt.messages[-1].content, first.text)
     chat = {name: graded[name] for name in inputs.versions}
     results: dict[str, Any] = {
         "versions": list(graded),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, TypeVar
@@ -38,7 +37,7 @@ def fit(
 
     Yields each step's report with the meter to record it in; the caller adds figures of its own,
     evaluates and saves in plain `if` lines. After the last step the checkpoints are still there:
-    they go when the stage's result stands (`clear_checkpoints`).
+    whoever runs the stage removes them once its manifest says that the result stands.
     """
     optimizer = adamw([model], config)
     modules: dict[str, nn.Module] = {"model": model}
@@ -68,11 +67,6 @@ def fit(
         done = report.step + 1
         if done % checkpoint_every == 0 or done == num_steps:
             save_checkpoint(workspace.checkpoints, done, modules, optimizers, {})
-
-
-def clear_checkpoints(workspace: Workspace) -> None:
-    """Remove the checkpoints of a stage whose result is written."""
-    shutil.rmtree(workspace.checkpoints, ignore_errors=True)
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

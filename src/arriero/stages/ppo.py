@@ -8,6 +8,7 @@ policy that scores best on held-out prompts is the result.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +31,12 @@ from arriero.inference.batches import batches
 from arriero.inference.generate import Sampling
 from arriero.model.heads import ScoreModel
 from arriero.model.weights import load_language_model, load_score_model
-from arriero.records import Prompt
-from arriero.stages.fitting import clear_checkpoints
+from arriero.records import Prompt, UserError
 from arriero.stages.sampling import Answer, ChatModel
 from arriero.stages.sft import save_chat_model
 from arriero.stages.workspace import Workspace
 from arriero.training.checkpoint import load_checkpoint, save_checkpoint
-from arriero.training.meters import rewind
+from arriero.training.meters import TimeLeft, rewind
 from arriero.training.optimizer import OptimizerConfig, adamw, completed_by
 
 _OPTIMIZER = OptimizerConfig(peak=1e-6, warmup_steps=0, final_share=1.0)
@@ -117,6 +117,7 @@ def run(
         workspace.say(f"held-out score at the start {begin:.3f}")
     rewind(workspace.metrics, state["step"])
     num_samples = min(config.samples, len(usable))
+    left = TimeLeft(config.iterations, state["step"])
     for iteration in range(state["step"], config.iterations):
         if state["stopped"]:
             break
@@ -132,7 +133,7 @@ def run(
                 state |= {"best": score, "best_iteration": done}
             stale = (done - state["best_iteration"]) // config.held_out_every
             state["stopped"] = stale >= config.patience
-        _record(workspace, figures, config.iterations)
+        _record(workspace, figures, config.iterations, left)
         if "held_out" in figures:
             sample = _examples(config, learner.policy, checked[:1], workspace.seed)[0]
             workspace.show(sample["prompt"], sample["answer"])
@@ -153,7 +154,6 @@ def run(
             "samples": _examples(config, learner.best, checked[:6], workspace.seed),
         }
     )
-    clear_checkpoints(workspace)
 
 
 def _learner(
@@ -204,6 +204,11 @@ def _iterate(
     _whiten_advantages(old)
     policy_learns = iteration >= config.critic_warmup
     steps = [_step(config, learner, parts, policy_learns) for parts in mini_batches]
+    if all(step["skipped"] for step in steps):
+        raise UserError(
+            f"loss or gradient was not finite in all of iteration {iteration + 1}; lower "
+            "ppo.optimizer.peak or ppo.critic_peak (the last checkpoint is whole)"
+        )
     return {
         "iteration": iteration + 1,
         "step": iteration,
@@ -220,6 +225,7 @@ def _iterate(
         "value_loss": sum(step["value_loss"] for step in steps) / len(steps),
         "grad_norm": sum(step["grad_norm"] for step in steps) / len(steps),
         "explained_variance": sum(step["explained_variance"] for step in steps) / len(steps),
+        "skipped": sum(step["skipped"] for step in steps),
         "repetition": sum(repeated_ngram_share(a.completion.tokens) for a in answers)
         / len(answers),
         "ended": sum(a.completion.ended for a in answers) / len(answers),
@@ -268,7 +274,10 @@ class _Old:
 def _step(
     config: PpoConfig, learner: _Learner, parts: Sequence[_Old], policy_learns: bool
 ) -> dict[str, float]:
-    """One gradient step of policy and critic on one mini-batch, its gradient summed over parts."""
+    """One gradient step of policy and critic on one mini-batch, its gradient summed over parts.
+
+    Where loss or gradient is not finite, both are left as they were.
+    """
     num_tokens = _num_tokens(parts)
     sums = dict.fromkeys(("policy_loss", "value_loss", "ratio", "clip_share"), 0.0)
     learner.policy_optimizer.zero_grad(set_to_none=True)
@@ -290,21 +299,25 @@ def _step(
             sums["ratio"] += float(masked_sum((logprobs - old.logprobs).exp(), mask))
             clipped = clip_share(logprobs, old.logprobs, mask, config.clip)
             sums["clip_share"] += float(clipped * mask.sum())
-    grad_norm = 0.0
-    if policy_learns:
-        parameters = learner.policy.model.parameters()
-        grad_norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip))
+    clip = config.optimizer.clip
+    norms = [
+        float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip))
+        for model in (learner.policy.model, learner.critic)
+    ]
+    healthy = all(math.isfinite(value) for value in (*sums.values(), *norms))
+    if healthy and policy_learns:
         learner.policy_optimizer.step()
-    torch.nn.utils.clip_grad_norm_(learner.critic.parameters(), config.optimizer.clip)
-    learner.critic_optimizer.step()
+    if healthy:
+        learner.critic_optimizer.step()
     masks = [old.rollouts.mask.to(old.values.device) for old in parts]
     values = torch.cat([old.values[mask] for old, mask in zip(parts, masks, strict=True)])
     returns = torch.cat([old.returns[mask] for old, mask in zip(parts, masks, strict=True)])
     explained = explained_variance(values, returns, torch.ones_like(values, dtype=torch.bool))
     return {
         **{name: total / num_tokens for name, total in sums.items()},
-        "grad_norm": grad_norm,
+        "grad_norm": norms[0],
         "explained_variance": float(explained),
+        "skipped": float(not healthy),
     }
 
 
@@ -365,13 +378,14 @@ def _held_out_score(
     return float(_scores(judges, prompts, flat).composite.mean())
 
 
-def _record(workspace: Workspace, figures: dict[str, Any], iterations: int) -> None:
+def _record(workspace: Workspace, figures: dict[str, Any], iterations: int, left: TimeLeft) -> None:
     with workspace.metrics.open("a", encoding="utf-8") as file:
         file.write(json.dumps(figures) + "\n")
     held_out = f"  held out {figures['held_out']:.3f}" if "held_out" in figures else ""
     workspace.say(
         f"iteration {figures['iteration']}/{iterations}  reward {figures['reward']:.3f}  "
-        f"KL {figures['kl']:.3f}  length {figures['length']:.1f}{held_out}"
+        f"KL {figures['kl']:.3f}  length {figures['length']:.1f}{held_out}  "
+        f"{left.after(figures['iteration'])}"
     )
 
 

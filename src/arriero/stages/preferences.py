@@ -25,6 +25,7 @@ from arriero.stages.sampling import ChatModel
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import encode_answer, encode_prompt
 from arriero.tokenizer.tokenizer import Tokenizer
+from arriero.training.meters import TimeLeft
 
 TRACKS: tuple[Track, ...] = ("helpfulness", "safety")
 
@@ -91,6 +92,7 @@ def collect(
     """
     models = [ChatModel.load(folder, workspace.device) for folder in variants]
     dropped: Counter[str] = Counter()
+    left, num_done = TimeLeft(sum(map(len, prompts.values()))), 0
     for split, members in prompts.items():
         rated: list[Preference] = []
         for begin in range(0, len(members), _PROMPTS_A_PART):
@@ -99,11 +101,16 @@ def collect(
             for number, (prompt, pair) in enumerate(_pairs(config, models, part, seed)):
                 annotator = annotators[(begin + number) % len(annotators)]
                 rated.extend(_rate(annotator, prompt, pair, dropped))
-            workspace.say(f"{split}: {begin + len(part)}/{len(members)} prompts answered and rated")
+            num_done += len(part)
+            where = f"{split}: {begin + len(part)}/{len(members)} prompts answered and rated"
+            workspace.say(f"{where}  {left.after(num_done)}")
+        if rated:
+            row = rated[-1]
+            workspace.show(row.prompt[-1].content, f"{row.chosen} | rejected: {row.rejected}")
         for track in TRACKS:
             rows = [row for row in rated if row.track == track]
             write_preferences(workspace.folder / f"{track}-{split}.jsonl", rows)
-    _write_statistics(workspace, models[0].tokenizer, dropped)
+    _write_statistics(workspace, "collected", models[0].tokenizer, dropped)
 
 
 def adopt(
@@ -146,7 +153,7 @@ def adopt(
         workspace.say(f"{track}: {len(train)} comparisons to train on, {len(test)} held out")
     for name, prompts in kept_back.items():
         write_prompts(workspace.folder / f"prompts-{name}.jsonl", prompts)
-    _write_statistics(workspace, tokenizer, dropped)
+    _write_statistics(workspace, "adopted", tokenizer, dropped)
 
 
 def _usable(
@@ -268,7 +275,9 @@ def _longest(tokenizer: Tokenizer, row: Preference) -> int:
     return len(encode_prompt(tokenizer, row.prompt)) + max(len(answer) for answer in answers)
 
 
-def _write_statistics(workspace: Workspace, tokenizer: Tokenizer, dropped: Counter[str]) -> None:
+def _write_statistics(
+    workspace: Workspace, origin: str, tokenizer: Tokenizer, dropped: Counter[str]
+) -> None:
     """Tables 6 and 26 of this batch, its ratings and its safety labels."""
     tracks: dict[str, Any] = {}
     examples: list[dict[str, Any]] = []
@@ -291,7 +300,9 @@ def _write_statistics(workspace: Workspace, tokenizer: Tokenizer, dropped: Count
             }
             for row in train[:: max(1, len(train) // 4)][:4]
         )
-    workspace.write_results({"tracks": tracks, "dropped": dict(dropped), "examples": examples})
+    workspace.write_results(
+        {"origin": origin, "tracks": tracks, "dropped": dict(dropped), "examples": examples}
+    )
 
 
 def _statistics(rows: Sequence[Preference], tokenizer: Tokenizer) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from arriero.inference.generate import Sampling, generate
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import save_language_model
-from arriero.stages.fitting import Precision, autocast, clear_checkpoints, fit
+from arriero.stages.fitting import Precision, autocast, fit
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.tokenizer import Tokenizer
 from arriero.training.optimizer import OptimizerConfig
@@ -118,7 +118,6 @@ def run(
             "samples": _samples(model, shard, tokenizer, workspace.seed),
         }
     )
-    clear_checkpoints(workspace)
 
 
 def num_held_out_rows(config: PretrainConfig, shard: Shard) -> int:

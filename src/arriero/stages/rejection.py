@@ -23,10 +23,10 @@ from arriero.data.writing import write_dialogs
 from arriero.equations.best_of import best_index, expected_max_of_n
 from arriero.inference.generate import Sampling
 from arriero.records import Dialog, Prompt, UserError
-from arriero.stages.fitting import clear_checkpoints
 from arriero.stages.sampling import Answer, ChatModel
 from arriero.stages.sft import SftConfig, fine_tune
 from arriero.stages.workspace import Workspace
+from arriero.training.meters import TimeLeft
 
 _PROMPTS_A_PART = 256
 
@@ -82,9 +82,11 @@ def run(
     usable = [usable[index] for index in order[: config.max_prompts or None]]
     temperature, by_temperature = _fit_temperature(config, chat, judges, usable, workspace)
     sampling = Sampling(temperature=temperature, max_new_tokens=config.max_new_tokens)
+    begins = range(0, len(usable), _PROMPTS_A_PART)
+    num_there = sum(_path_of_part(workspace, begin).exists() for begin in begins)
+    left = TimeLeft(len(usable), min(len(usable), num_there * _PROMPTS_A_PART))
     parts = [
-        _part(config, sampling, chat, judges, usable, begin, workspace)
-        for begin in range(0, len(usable), _PROMPTS_A_PART)
+        _part(config, sampling, chat, judges, usable, begin, left, workspace) for begin in begins
     ]
     rows = [row for part in parts for row in part]
     scores = torch.tensor([row["scores"] for row in rows])
@@ -127,7 +129,6 @@ def run(
             "samples": _examples(usable, rows),
         }
     )
-    clear_checkpoints(workspace)
 
 
 def _fit_temperature(
@@ -165,10 +166,11 @@ def _part(
     judges: RewardModels,
     prompts: Sequence[Prompt],
     begin: int,
+    left: TimeLeft,
     workspace: Workspace,
 ) -> list[dict[str, Any]]:
     """Samples and scores of one part of the prompts, from disk if they are there already."""
-    path = workspace.folder / "samples" / f"part-{begin // _PROMPTS_A_PART:05d}.jsonl"
+    path = _path_of_part(workspace, begin)
     if not path.exists():
         members = prompts[begin : begin + _PROMPTS_A_PART]
         answers, scores = _sampled(config, sampling, chat, judges, members, begin, workspace.seed)
@@ -191,9 +193,15 @@ def _part(
         workspace.say(
             f"{begin + len(members)}/{len(prompts)} prompts sampled, "
             f"mean {float(scores.mean()):.2f}, best of {config.samples_per_prompt} "
-            f"{float(scores.max(dim=1).values.mean()):.2f}"
+            f"{float(scores.max(dim=1).values.mean()):.2f}  {left.after(begin + len(members))}"
         )
+        best = int(scores[0].argmax())
+        workspace.show(members[0].messages[-1].content, answers[0][best].text)
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _path_of_part(workspace: Workspace, begin: int) -> Path:
+    return workspace.folder / "samples" / f"part-{begin // _PROMPTS_A_PART:05d}.jsonl"
 
 
 def _sampled(

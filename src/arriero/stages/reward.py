@@ -27,7 +27,7 @@ from arriero.model.heads import ScoreModel
 from arriero.model.weights import load_language_model, save_score_model
 from arriero.records import Preference, Rating, UserError
 from arriero.records.prompt import Track
-from arriero.stages.fitting import Precision, autocast, clear_checkpoints, fit
+from arriero.stages.fitting import Precision, autocast, fit
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import encode_answer, encode_prompt
 from arriero.tokenizer.tokenizer import Tokenizer
@@ -143,7 +143,6 @@ def run(
             "score_histogram": histogram,
         }
     )
-    clear_checkpoints(workspace)
 
 
 def _tried(

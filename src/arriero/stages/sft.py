@@ -22,7 +22,7 @@ from arriero.inference.generate import Sampling, generate
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import load_language_model, save_language_model
 from arriero.records import Dialog, UserError
-from arriero.stages.fitting import Precision, autocast, clear_checkpoints, fit
+from arriero.stages.fitting import Precision, autocast, fit
 from arriero.stages.pretrain import mean_loss, packed_loss_sum
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import EncodedDialog, encode_dialogs, encode_prompt
@@ -81,7 +81,6 @@ def run(
         dialogs = [dialogs[index] for index in sorted(kept)]
     facts = fine_tune(config, base, dialogs, workspace, corpus_shard=corpus_shard, keep_early=True)
     workspace.write_results(facts)
-    clear_checkpoints(workspace)
 
 
 def fine_tune(
@@ -153,7 +152,7 @@ def _fit(
         ]
         if replay is not None:
             again = row_order(
-                int(replay.num_rows * _REPLAYED), config.replay_rows, step, workspace.seed
+                max(1, int(replay.num_rows * _REPLAYED)), config.replay_rows, step, workspace.seed
             )
             batches.append(replay.batch(again))
         return batches

@@ -75,6 +75,24 @@ class Meter:
         self._say(f"step {step + 1}/{self._num_steps}  {figures}  {left:.0f} s left")
 
 
+class TimeLeft:
+    """How long a stage without steps of training will take yet.
+
+    Args:
+        total: things to do in all.
+        done: those that were there already when the stage went on.
+    """
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self._total, self._start = total, done
+        self._began = time.perf_counter()
+
+    def after(self, done: int) -> str:
+        """For a line of progress, once `done` (more than at the start) of `total` are done."""
+        a_piece = (time.perf_counter() - self._began) / max(1, done - self._start)
+        return f"{a_piece * (self._total - done):.0f} s left"
+
+
 def rewind(path: Path, start: int) -> None:
     """Drop the lines of steps from `start` on: a resumed run writes them again."""
     if not path.exists():
@@ -86,4 +104,6 @@ def rewind(path: Path, start: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError):
             continue  # the line that a kill cut in two
-    path.write_text("".join(kept), encoding="utf-8")
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text("".join(kept), encoding="utf-8")
+    temporary.replace(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from arriero.records import UserError
+from arriero.road.manifest import current_stages, read_manifest
 
 Json = Mapping[str, Any]
 
@@ -110,10 +111,13 @@ def read_run(path: Path) -> RunFolder:
 
 
 def _read_stages(path: Path) -> Iterator[StageFolder]:
+    current = current_stages(path)
     for folder in sorted(path.iterdir()):
         match = _STAGE_NAME.fullmatch(folder.name)
         if match is None or not folder.is_dir():
             continue
+        if folder.name not in current and read_manifest(folder) is not None:
+            continue  # made from what has been made again since: its figures are of another run
         yield StageFolder(
             number=int(match["number"]),
             kind=match["kind"],

@@ -22,6 +22,10 @@ from arriero.road.report.pretraining import add_facts, add_figure, loss_figure
 from arriero.road.report.samples import in_turn, read_samples
 from arriero.road.report.wording import count, decimal, interval, percent, plain
 
+_CHOICE = {
+    "collected": "Two answers from two variants of the model; an annotator chose one.",
+    "adopted": "Two answers as they came with the data, one of them chosen.",
+}
 _RATINGS = tuple(rating.value for rating in Rating)
 _RATING_ROLES = dict(zip(_RATINGS, ("blue", "sky", "amber", "grey"), strict=True))
 _SAFETY_ROLES = {
@@ -62,9 +66,11 @@ def preferences_section(run: RunFolder) -> Section | None:
         facts = [(f"dropped: {plain(reason)}", count(number(n))) for reason, n in dropped.items()]
         add_facts(blocks, facts)
         if samples := in_turn(read_samples(stage.results.get("examples"))):
-            look = "Two answers from two variants of the model; an annotator chose one."
+            look = _CHOICE.get(str(stage.results.get("origin")), _CHOICE["adopted"])
             blocks.append(Samples(title=f"Comparisons ({stage.label})", samples=samples, look=look))
-    lead = "Pairs of the model's own answers, compared by annotators: what the reward models learn."
+    origins = {str(stage.results.get("origin")) for stage in run.of("preferences")}
+    whose = "of the model's own answers" if origins == {"collected"} else "of answers"
+    lead = f"Pairs {whose}, one preferred to the other: what the reward models learn."
     return Section("preferences", "Preference data", lead, blocks) if blocks else None
 
 

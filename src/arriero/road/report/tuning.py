@@ -59,7 +59,7 @@ def rejection_section(run: RunFolder) -> Section | None:
             ),
         )
         if samples := read_samples(results.get("samples")):
-            look = "Of all samples for a prompt the highest scored becomes a target."
+            look = "Of all samples for a prompt the highest scored that ended becomes a target."
             blocks.append(Samples(title=f"Best and worst of K{suffix}", samples=samples, look=look))
     lead = "Many answers to each prompt, the best by the reward models kept as the new target."
     return Section("rejection", "Rejection sampling", lead, blocks) if blocks else None
