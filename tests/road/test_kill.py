@@ -18,12 +18,15 @@ pytestmark = pytest.mark.slow
 
 # What appears in a stage's folder once it has done some work but not all of it.
 UNDER_WAY = {
+    "00-inputs": "corpus.jsonl",
     "02-pretrain": "checkpoints/step-00000010",
     "03-sft": "checkpoints/step-00000003",
+    "04-preferences-v1": "helpfulness-train.jsonl",
     "05-reward-helpfulness-v1": "checkpoints/step-00000002",
     "06-reward-safety-v1": "checkpoints/step-00000002",
     "07-rejection-v1": "checkpoints/step-00000001",
     "08-ppo-v1": "checkpoints/step-00000002",
+    "09-evaluate": "answers/sft-ordinary.jsonl",
 }
 
 
@@ -55,7 +58,9 @@ def test_killed_in_every_stage(small_recipe: Recipe, finished_run: Path, tmp_pat
     assert process.returncode == 0, output
     weights = sorted(finished_run.glob("*/model/model.safetensors"))
     assert len(weights) == 6
-    for path in weights:
+    rows = sorted(finished_run.glob("*/*.jsonl"))
+    rows = [path for path in rows if path.name != "metrics.jsonl"]
+    for path in (*weights, *rows, finished_run / "09-evaluate" / "results.json"):
         again = run / path.relative_to(finished_run)
-        assert again.read_bytes() == path.read_bytes(), path.parent.parent.name
+        assert again.read_bytes() == path.read_bytes(), path
     assert (run / "report.html").exists()

@@ -194,6 +194,17 @@ def test_labels_get_a_tone_and_a_colour_each() -> None:
     assert list(roles)[-2:] == ["harmful", "wrong"]
 
 
+def test_a_legend_stands_in_the_order_of_the_fullest_bar() -> None:
+    good, bad = Segment("good", 0.3, "blue"), Segment("bad", 0.3, "red")
+    other = Segment("?", 0.3, "grey")
+    bars = [Bar("base", [bad, other]), Bar("sft", [good, bad, other])]
+    assert Bars(title="", bars=bars, look="").legend == [
+        ("good", "blue"),
+        ("bad", "red"),
+        ("?", "grey"),
+    ]
+
+
 def test_the_fixture_is_json_like_a_stage_writes(tmp_path: Path) -> None:
     folder = write_stage(tmp_path, "03-sft", 3600.0, {"dialogs": 3}, [])
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -86,10 +86,11 @@ class Bars:
 
     @property
     def legend(self) -> list[tuple[str, str]]:
-        """(name, role) of each kind of segment, once, in the order of first use."""
+        """(name, role) of each kind of segment, once, in the order of the fullest bar."""
+        fullest_first = sorted(self.bars, key=lambda bar: -len(bar.segments))
         return list(
             dict.fromkeys(
-                (segment.name, segment.role) for bar in self.bars for segment in bar.segments
+                (segment.name, segment.role) for bar in fullest_first for segment in bar.segments
             )
         )
 

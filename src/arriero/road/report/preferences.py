@@ -140,7 +140,7 @@ def rewards_section(run: RunFolder) -> Section | None:
         )
     mixes = [bar for stage in stages if (bar := _mix(stage)) is not None]
     if mixes:
-        look = "Each model also learns from the other's data and from open sets."
+        look = "Each model also learns from a share of the other's data."
         title = "What each model was trained on"
         blocks.append(Bars(title=title, bars=mixes, look=look, paper="section 3.2.2"))
     lead = (
