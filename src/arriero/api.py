@@ -3,7 +3,7 @@
 >>> from arriero.api import load_chat, load_reward, run_recipe
 >>> run_recipe("tiny", "runs/tiny")                                     # doctest: +SKIP
 >>> chat = load_chat("runs/tiny/08-ppo-v1/model")                       # doctest: +SKIP
->>> answer = chat.answer("Where does Bena live?")                       # doctest: +SKIP
+>>> answer = chat.answer("Where does Bena live?", max_new_tokens=64)    # doctest: +SKIP
 >>> reward = load_reward("runs/tiny/05-reward-helpfulness-v1/model")    # doctest: +SKIP
 >>> reward.score("Where does Bena live?", answer)                       # doctest: +SKIP
 """
