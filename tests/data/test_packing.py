@@ -43,7 +43,6 @@ def test_layout_by_hand() -> None:
     assert batch.positions.tolist() == [[0, 1, 2, 0, 1, 0]]
     assert batch.targets.tolist() == [[6, 7, 0, 9, 0, 0]]
     assert batch.loss_mask.tolist() == [[True, True, False, False, False, False]]
-    assert batch.starts.tolist() == [0, 3]
     assert batch.last.tolist() == [2, 4]
     assert batch.num_targets == 2
 

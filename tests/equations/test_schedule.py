@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from arriero.equations.schedule import constant, cosine_with_warmup, reward_warmup_steps
+from arriero.equations.schedule import cosine_with_warmup, reward_warmup_steps
 
 
 def test_by_hand() -> None:
@@ -53,10 +53,6 @@ def test_rates_rise_to_the_peak_and_then_fall(num_steps: int, warmup: int) -> No
     if num_steps > warmup + 1:
         assert max(rates) == 1
         assert rates[-1] == pytest.approx(0.1)
-
-
-def test_constant() -> None:
-    assert {constant(step, 200, 1e-6) for step in range(200)} == {1e-6}
 
 
 def test_reward_warmup_is_three_percent_and_at_least_five() -> None:

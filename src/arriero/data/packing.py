@@ -26,7 +26,6 @@ class PackedBatch:
         targets: [B, T] the next token of the same sequence; 0 where there is none.
         loss_mask: [B, T] True where `targets` counts in the loss.
         last: [N] flat index (row * T + column) of each sequence's last token, in input order.
-        starts: [N] flat index of each sequence's first token.
     """
 
     tokens: Tensor
@@ -35,7 +34,6 @@ class PackedBatch:
     targets: Tensor
     loss_mask: Tensor
     last: Tensor
-    starts: Tensor
 
     @property
     def num_targets(self) -> int:
@@ -90,7 +88,6 @@ def pack(
     segments = np.full(shape, -1, np.int64)
     mask = np.zeros(shape, np.bool_)
     last = np.zeros(len(sequences), np.int64)
-    starts = np.zeros(len(sequences), np.int64)
     for row, members in enumerate(rows):
         column = 0
         for index in members:
@@ -103,7 +100,7 @@ def pack(
             segments[row, column:end] = index
             counted = True if loss_masks is None else np.asarray(loss_masks[index][1:], np.bool_)
             mask[row, column : end - 1] = counted
-            starts[index], last[index] = row * width + column, row * width + end - 1
+            last[index] = row * width + end - 1
             column = end
     return PackedBatch(
         tokens=torch.from_numpy(tokens),
@@ -112,5 +109,4 @@ def pack(
         targets=torch.from_numpy(targets),
         loss_mask=torch.from_numpy(mask),
         last=torch.from_numpy(last),
-        starts=torch.from_numpy(starts),
     )

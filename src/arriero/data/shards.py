@@ -78,15 +78,13 @@ class Shard:
         document = np.searchsorted(self._starts, columns, side="right")
         inside = document[:, 1:] == document[:, :-1]
         first = np.maximum(self._starts[document[:, :-1] - 1], columns[:, :1])
-        empty = torch.zeros(0, dtype=torch.int64)
         return PackedBatch(
             tokens=torch.from_numpy(ids[:, :-1].copy()),
             segments=torch.from_numpy(document[:, :-1].copy()),
             positions=torch.from_numpy(columns[:, :-1] - first),
             targets=torch.from_numpy(ids[:, 1:].copy()),
             loss_mask=torch.from_numpy(inside),
-            last=empty,
-            starts=empty,
+            last=torch.zeros(0, dtype=torch.int64),
         )
 
 

@@ -29,12 +29,6 @@ def cosine_with_warmup(
     return peak * share
 
 
-def constant(step: int, num_steps: int, peak: float) -> float:
-    """The peak at every step, as PPO does (section 3.2.3); arguments as in `cosine_with_warmup`."""
-    del step, num_steps
-    return peak
-
-
 def reward_warmup_steps(num_steps: int) -> int:
     """3% of the steps, rounded up, and at least 5 (section 3.2.2).
 
