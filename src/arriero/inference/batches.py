@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-# On a CPU what stays in its cache is fastest; a GPU wants to be filled.
+# On a CPU what stays in its cache is fastest; a GPU wants to be filled (its bound is a guess, not
+# measured on one).
 _TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 16_384}
 
 
