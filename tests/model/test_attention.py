@@ -10,13 +10,17 @@ from torch import Tensor
 
 from arriero.model.attention import Attention, visible_in_cache, visible_in_segments
 from arriero.model.config import ModelConfig
-from arriero.model.rotary import rotary_angles, rotate
+from arriero.model.rotary import rotary_angles, rotary_frequencies, rotate
 
 
-def attention(num_heads: int, num_kv_heads: int, seed: int = 0) -> Attention:
+def attention(
+    num_heads: int, num_kv_heads: int, seed: int = 0, *, dim: int | None = None, bias: bool = False
+) -> Attention:
     config = ModelConfig(
         vocab_size=9,
-        dim=4 * num_heads,
+        dim=dim or 4 * num_heads,
+        head_width=None if dim is None else 4,
+        attention_bias=bias,
         num_layers=1,
         num_heads=num_heads,
         num_kv_heads=num_kv_heads,
@@ -32,30 +36,51 @@ def attention(num_heads: int, num_kv_heads: int, seed: int = 0) -> Attention:
 
 
 def angles(length: int) -> tuple[Tensor, Tensor]:
-    return rotary_angles(torch.arange(length)[None], 4, 10_000.0)
+    config = ModelConfig(dim=8, num_heads=2, num_kv_heads=2)
+    return rotary_angles(torch.arange(length)[None], rotary_frequencies(config))
 
 
 def slow(module: Attention, x: Tensor) -> Tensor:
     """Head by head and query by query, each seeing itself and what came before."""
     config = module.config
     cosine, sine = angles(x.shape[0])
-    mixed = torch.zeros_like(x)
+    mixed = torch.zeros(x.shape[0], 4 * config.num_heads)
+    biases = {
+        name: 0.0 if layer.bias is None else layer.bias
+        for name, layer in (("q", module.q_proj), ("k", module.k_proj), ("v", module.v_proj))
+    }
+    queries = x @ module.q_proj.weight.T + biases["q"]
+    keys = x @ module.k_proj.weight.T + biases["k"]
+    values = x @ module.v_proj.weight.T + biases["v"]
     for head in range(config.num_heads):
         group = head // (config.num_heads // config.num_kv_heads)
         own, shared = slice(4 * head, 4 * head + 4), slice(4 * group, 4 * group + 4)
-        q = rotate((x @ module.q_proj.weight.T)[None, None, :, own], cosine, sine)[0, 0]
-        k = rotate((x @ module.k_proj.weight.T)[None, None, :, shared], cosine, sine)[0, 0]
-        v = (x @ module.v_proj.weight.T)[:, shared]
+        q = rotate(queries[None, None, :, own], cosine, sine)[0, 0]
+        k = rotate(keys[None, None, :, shared], cosine, sine)[0, 0]
+        v = values[:, shared]
         for t in range(x.shape[0]):
             weights = torch.softmax(k[: t + 1] @ q[t] / math.sqrt(4), dim=0)
             mixed[t, own] = weights @ v[: t + 1]
-    return mixed @ module.o_proj.weight.T
+    out = mixed @ module.o_proj.weight.T
+    return out if module.o_proj.bias is None else out + module.o_proj.bias
 
 
 @pytest.mark.parametrize(("num_heads", "num_kv_heads"), [(4, 4), (4, 2), (4, 1), (6, 3)])
 def test_attention_is_the_slow_one(num_heads: int, num_kv_heads: int) -> None:
     module = attention(num_heads, num_kv_heads)
     x = torch.randn(2, 7, 4 * num_heads, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        got = module(x, *angles(7), None, None)
+        expected = torch.stack([slow(module, row) for row in x])
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_heads_of_their_own_width_with_biases_are_the_slow_ones() -> None:
+    """Six heads of 4 on a stream of 10: the projections are not square."""
+    module = attention(6, 2, dim=10, bias=True)
+    assert module.q_proj.weight.shape == (24, 10)
+    assert module.o_proj.weight.shape == (10, 24)
+    x = torch.randn(2, 7, 10, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         got = module(x, *angles(7), None, None)
         expected = torch.stack([slow(module, row) for row in x])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from arriero.model.config import ModelConfig
@@ -70,3 +72,43 @@ def test_the_seed_fixes_the_head() -> None:
     heads = [ScoreModel.from_language_model(language, seed).score.weight for seed in (1, 1, 2)]
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
+
+
+TIED = CONFIG.model_copy(update={"tie_embeddings": True})
+
+
+def test_tied_embeddings_are_one_tensor() -> None:
+    model = LanguageModel.fresh(TIED, seed=0)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert set(model.state_dict()) == set(LanguageModel.fresh(CONFIG, seed=0).state_dict())
+    assert sum(p.numel() for p in model.parameters()) == TIED.num_parameters
+    again = copy.deepcopy(model).double()
+    assert again.lm_head.weight is again.model.embed_tokens.weight
+
+
+def test_tied_embeddings_are_drawn_once_as_an_embedding() -> None:
+    wide = TIED.model_copy(update={"dim": 64, "vocab_size": 500})
+    tied, untied = (
+        LanguageModel.fresh(wide, seed=0),
+        LanguageModel.fresh(wide.model_copy(update={"tie_embeddings": False}), seed=0),
+    )
+    assert abs(float(tied.lm_head.weight.detach().std()) / 0.02 - 1) < 0.05
+    for name, tensor in untied.model.state_dict().items():
+        assert torch.equal(tensor, tied.model.state_dict()[name]), name
+
+
+def test_tied_embeddings_learn_from_both_ends() -> None:
+    model = LanguageModel.fresh(TIED, seed=0)
+    # Token 9 is never looked up: its gradient comes through the output alone.
+    model(torch.tensor([[1, 7]]))[..., 9].sum().backward()
+    gradient = model.model.embed_tokens.weight.grad
+    assert gradient is not None
+    assert bool(gradient[9].any())
+    assert bool(gradient[7].any())
+    assert not bool(gradient[5].any())
+
+
+def test_a_reward_model_of_a_tied_chat_model() -> None:
+    model = ScoreModel.from_language_model(LanguageModel.fresh(TIED, seed=0), seed=1)
+    assert "lm_head.weight" not in model.state_dict()
+    assert torch.isfinite(model(torch.tensor([[1, 5, 6]]))).all()

@@ -7,7 +7,7 @@ import math
 import torch
 
 from arriero.model.config import ModelConfig
-from arriero.model.rotary import rotary_angles
+from arriero.model.rotary import rotary_angles, rotary_frequencies
 from arriero.model.transformer import Block, RMSNorm, SwiGLU, Transformer, init_weights
 
 CONFIG = ModelConfig(
@@ -52,7 +52,7 @@ def test_swiglu_by_hand() -> None:
 def test_a_block_normalises_before_and_adds_after() -> None:
     block = Block(CONFIG)
     x = 3 * torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(0))
-    cosine, sine = rotary_angles(torch.arange(5)[None], 4, 10_000.0)
+    cosine, sine = rotary_angles(torch.arange(5)[None], rotary_frequencies(CONFIG))
     with torch.no_grad():
         y = x + block.self_attn(block.input_layernorm(x), cosine, sine, None, None)
         expected = y + block.mlp(block.post_attention_layernorm(y))
@@ -106,3 +106,30 @@ def test_the_seed_fixes_the_weights() -> None:
     first, again, other = (transformer(seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["embed_tokens.weight"], other["embed_tokens.weight"])
+
+
+def test_biases_start_at_zero() -> None:
+    config = CONFIG.model_copy(update={"attention_bias": True, "mlp_bias": True})
+    biases = [p for n, p in transformer(0, config).named_parameters() if n.endswith("bias")]
+    assert len(biases) == 3 * 7
+    assert not any(bool(bias.any()) for bias in biases)
+
+
+def test_stretched_frequencies_reach_the_attention() -> None:
+    """Twice as far apart at half the frequency is the same."""
+    stretched = CONFIG.model_copy(update={"rope_scaling": "linear", "rope_factor": 2.0})
+    tokens = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        plain = transformer()(tokens)
+        far = transformer(0, stretched)(tokens, positions=torch.tensor([[0, 2, 4, 6]]))
+    torch.testing.assert_close(plain, far)
+
+
+def test_nothing_is_unset_after_a_meta_init() -> None:
+    with torch.device("meta"):
+        model = Transformer(CONFIG)
+    assert list(model.buffers()) == []
+    model.load_state_dict(transformer().state_dict(), assign=True)
+    tokens = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        assert torch.equal(model(tokens), transformer()(tokens))

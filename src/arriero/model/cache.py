@@ -1,6 +1,8 @@
-"""A static key/value cache: one slot a position, rows that can be repeated and dropped."""
+"""A static key/value cache: one slot a position, rows that can be copied."""
 
 from __future__ import annotations
+
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ class KVCache:
     """Keys and values of all layers for a batch of rows, each row with its own length.
 
     A query at position p sees the slots 0..p of its row and no other, so whatever stands in later
-    slots (padding of a ragged prefill, a dropped row's past) is never read.
+    slots (padding of a ragged prefill, an earlier sequence) is never read.
 
     Attributes:
         keys, values: [L, B, H_kv, S, head_dim].
@@ -46,12 +48,17 @@ class KVCache:
         """Keys and values of the first `num_slots` slots: [B, H_kv, num_slots, head_dim] each."""
         return self.keys[layer][:, :, :num_slots], self.values[layer][:, :, :num_slots]
 
-    def select(self, rows: Tensor) -> None:
-        """Keep the given rows in the given order; a row may be named more than once."""
-        self.keys = self.keys.index_select(1, rows)
-        self.values = self.values.index_select(1, rows)
+    def gathered(self, rows: Tensor) -> KVCache:
+        """A cache of some of the rows, a copy."""
+        chosen = copy(self)
+        chosen.keys, chosen.values = self.keys[:, rows], self.values[:, rows]
+        return chosen
 
-    def place(self, rows: Tensor, other: KVCache, source: Tensor) -> None:
-        """Copy the rows `source` of another cache into the rows `rows` of this one."""
-        self.keys[:, rows, :, : other.num_slots] = other.keys[:, source]
-        self.values[:, rows, :, : other.num_slots] = other.values[:, source]
+    def place(self, rows: Tensor, other: KVCache) -> None:
+        """Put what `gathered` gave back into its rows."""
+        self.keys[:, rows], self.values[:, rows] = other.keys, other.values
+
+    def copy(self, source: int, target: int, count: int) -> None:
+        """Put the first `count` slots of one row into another."""
+        for part in (self.keys, self.values):
+            part[:, target, :, :count] = part[:, source, :, :count]

@@ -15,13 +15,22 @@ from arriero.model.transformer import Transformer, init_weights
 
 
 class LanguageModel(nn.Module):
-    """Next-token logits: decoder and an untied output matrix."""
+    """Next-token logits: decoder and output matrix, which may be the embedding itself."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.model = Transformer(config)
         self.lm_head = nn.Linear(config.dim, config.vocab_size, bias=False)
+        self.tie()
+
+    def tie(self) -> None:
+        """Make the output matrix the embedding, where the configuration says so.
+
+        Is called once more after weights were assigned, which replaces both.
+        """
+        if self.config.tie_embeddings:
+            self.lm_head.weight = self.model.embed_tokens.weight
 
     def forward(
         self,

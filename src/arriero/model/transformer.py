@@ -1,4 +1,4 @@
-"""The Llama 2 decoder: pre-norm blocks of attention and SwiGLU (section 2.2).
+"""The Llama decoder: pre-norm blocks of attention and SwiGLU (section 2.2).
 
 Parameter names are those of Hugging Face's Llama, so that a state dict is a checkpoint.
 Parallelism, precision and compilation are applied from outside.
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from arriero.model.attention import Attention, visible_in_cache, visible_in_segments
 from arriero.model.cache import KVCache
 from arriero.model.config import ModelConfig
-from arriero.model.rotary import rotary_angles
+from arriero.model.rotary import rotary_angles, rotary_frequencies
 
 
 class RMSNorm(nn.Module):
@@ -35,9 +35,10 @@ class SwiGLU(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.dim, config.ffn_dim, bias=False)
-        self.up_proj = nn.Linear(config.dim, config.ffn_dim, bias=False)
-        self.down_proj = nn.Linear(config.ffn_dim, config.dim, bias=False)
+        bias = config.mlp_bias
+        self.gate_proj = nn.Linear(config.dim, config.ffn_dim, bias=bias)
+        self.up_proj = nn.Linear(config.dim, config.ffn_dim, bias=bias)
+        self.down_proj = nn.Linear(config.ffn_dim, config.dim, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -102,7 +103,8 @@ class Transformer(nn.Module):
         visible = None if segments is None else visible_in_segments(segments)
         if cache is not None:
             visible = visible_in_cache(positions, num_slots or cache.num_slots)
-        cosine, sine = rotary_angles(positions, self.config.head_dim, self.config.rope_theta)
+        frequencies = rotary_frequencies(self.config, positions.device)
+        cosine, sine = rotary_angles(positions, frequencies)
         x = self.embed_tokens(tokens)
         for number, block in enumerate(self.layers):
             cached = None if cache is None else (cache, number, positions)
@@ -111,15 +113,18 @@ class Transformer(nn.Module):
 
 
 def init_weights(module: nn.Module, num_layers: int, seed: int) -> None:
-    """Draw every matrix from a normal distribution; norms stay at one.
+    """Draw every matrix from a normal distribution; norms stay at one, biases start at zero.
 
     Standard deviation 0.02 for the embedding, fan_in^-1/2 for projections (which is 0.0156 at
     width 4,096 and keeps small models from starting too quiet), and the projections back into the
-    residual stream divided by sqrt(2 * layers). The paper does not give its initialisation.
+    residual stream divided by sqrt(2 * layers). An output matrix that is the embedding is drawn
+    once, as the embedding. The paper does not give its initialisation.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
             if parameter.dim() < 2:
                 continue
             std = 0.02 if "embed_tokens" in name else parameter.shape[1] ** -0.5

@@ -5,8 +5,10 @@ from arriero.records.errors import UserError
 from arriero.records.preference import Preference, Rating
 from arriero.records.prompt import Prompt
 from arriero.records.score import Annotator, Grade, Judgment, Oracle
+from arriero.records.special_ids import LLAMA2_IDS, SpecialIds
 
 __all__ = [
+    "LLAMA2_IDS",
     "Annotator",
     "Dialog",
     "Grade",
@@ -16,5 +18,6 @@ __all__ = [
     "Preference",
     "Prompt",
     "Rating",
+    "SpecialIds",
     "UserError",
 ]

@@ -1,0 +1,27 @@
+"""Weights in and out: Hugging Face's layout and Meta's, one tensor at a time, no code executed."""
+
+from arriero.model.weights.hugging_face import (
+    Checkpoint,
+    load_language_model,
+    load_score_model,
+    open_hugging_face,
+    save_language_model,
+    save_score_model,
+    shape_of,
+    write_hugging_face,
+)
+from arriero.model.weights.meta import is_meta, open_meta, write_meta
+
+__all__ = [
+    "Checkpoint",
+    "is_meta",
+    "load_language_model",
+    "load_score_model",
+    "open_hugging_face",
+    "open_meta",
+    "save_language_model",
+    "save_score_model",
+    "shape_of",
+    "write_hugging_face",
+    "write_meta",
+]
