@@ -4,16 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sentencepiece import SentencePieceProcessor
 
 from arriero.records import UserError
-from arriero.tokenizer import Tokenizer, train_tokenizer
+from arriero.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from arriero.tokenizer.train import measure
 
 
 def test_facts_by_hand(tmp_path: Path) -> None:
     # 3 special ids, 256 bytes, the alphabet "▁ab" and ten digits; no room for a merge.
     facts = train_tokenizer(["ab ab\n", "ba é"], tmp_path, 3 + 256 + 10 + 4)
-    tokenizer = Tokenizer.load(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
     # 6 bytes: ▁ a b ▁ a b \n; 5 bytes: ▁ b a ▁ é (é has its own piece).
     assert (facts.vocab_size, facts.documents, facts.bytes, facts.tokens) == (273, 2, 11, 12)
     assert facts.bytes_per_token == pytest.approx(11 / 12)
@@ -24,8 +25,7 @@ def test_facts_by_hand(tmp_path: Path) -> None:
     assert (example.text, example.pieces) == ("ba é", ["▁", "b", "a", "▁", "é"])
 
 
-def test_layout_of_the_vocabulary(tokenizer: Tokenizer, folder: Path) -> None:
-    processor = tokenizer._processor
+def test_layout_of_the_vocabulary(tokenizer: Tokenizer, processor: SentencePieceProcessor) -> None:
     assert [processor.id_to_piece(i) for i in range(4)] == ["<unk>", "<s>", "</s>", "<0x00>"]
     assert processor.pad_id() == -1
     assert tokenizer.byte_ids == frozenset(range(3, 259))
@@ -34,13 +34,14 @@ def test_layout_of_the_vocabulary(tokenizer: Tokenizer, folder: Path) -> None:
 
 def test_every_digit_is_a_token_even_without_digits_in_the_corpus(tmp_path: Path) -> None:
     train_tokenizer(["no number stands here, none at all"], tmp_path, 300)
-    tokenizer = Tokenizer.load(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
     assert tokenizer.pieces("1029384756") == ["▁", *"1029384756"]
     assert not tokenizer.byte_ids.intersection(tokenizer.encode("0123456789"))
 
 
-def test_no_piece_holds_two_digits_or_crosses_a_word(tokenizer: Tokenizer) -> None:
-    processor = tokenizer._processor
+def test_no_piece_holds_two_digits_or_crosses_a_word(
+    tokenizer: Tokenizer, processor: SentencePieceProcessor
+) -> None:
     pieces = [processor.id_to_piece(i) for i in range(259, tokenizer.vocab_size)]
     assert any(len(piece) > 4 for piece in pieces)
     for piece in pieces:
@@ -53,10 +54,10 @@ def test_the_same_corpus_gives_the_same_fingerprint(tmp_path: Path, documents: l
     prints: set[str] = set()
     for name, threads, seed in (("a", 1, 0), ("b", 2, 0), ("c", 2, 1)):
         train_tokenizer(iter(documents), tmp_path / name, 400, threads=threads, seed=seed)
-        prints.add(Tokenizer.load(tmp_path / name).fingerprint)
+        prints.add(load_tokenizer(tmp_path / name).fingerprint)
     assert len(prints) == 1
     train_tokenizer(documents[:200], tmp_path / "d", 400)
-    assert Tokenizer.load(tmp_path / "d").fingerprint not in prints
+    assert load_tokenizer(tmp_path / "d").fingerprint not in prints
 
 
 def test_a_large_corpus_is_sampled_by_seed(tmp_path: Path, documents: list[str]) -> None:
@@ -119,7 +120,7 @@ def test_odd_texts_train(tmp_path: Path) -> None:
     facts = train_tokenizer(odd * 3, tmp_path, 300)
     assert facts.documents == 18
     # The line of 9,000 signs counted: its letter was merged.
-    assert Tokenizer.load(tmp_path).pieces("xxxxxxxx") != ["▁", *"xxxxxxxx"]
+    assert load_tokenizer(tmp_path).pieces("xxxxxxxx") != ["▁", *"xxxxxxxx"]
 
 
 def test_training_is_quiet_and_leaves_one_file(

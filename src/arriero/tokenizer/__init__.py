@@ -1,4 +1,4 @@
-"""Text to ids and back: SentencePiece training and use, and the one chat template."""
+"""Text to ids and back: tokenizers of both kinds, their training, and the chat layouts."""
 
 from arriero.tokenizer.chat import (
     CHAT_TEMPLATE,
@@ -9,6 +9,7 @@ from arriero.tokenizer.chat import (
     encode_prompt,
     neutralize,
 )
+from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
 from arriero.tokenizer.train import TokenizerExample, TokenizerFacts, train_tokenizer
 
@@ -22,6 +23,7 @@ __all__ = [
     "encode_dialog",
     "encode_dialogs",
     "encode_prompt",
+    "load_tokenizer",
     "neutralize",
     "train_tokenizer",
 ]

@@ -1,12 +1,11 @@
-"""The one place where a dialog becomes ids: the chat layout, its BOS and EOS, the loss mask.
+"""The one place where a dialog becomes ids and a loss mask, whatever the layout.
 
-Per exchange: BOS, encode("[INST] USER [/INST] ANSWER "), EOS. Loss only on answer tokens
-(section 3.1) and on the EOS after them, or the model would never learn to stop. Prompts are built
-as ids: nothing that stands in a message can become BOS or EOS, and `template` says what happens
-to the tags.
-
-Prompt and answer are encoded apart. That gives the same ids as the whole string at once, since no
-piece of the vocabulary reaches over the end of a word: a space stands only at a piece's start.
+Loss only on answer tokens (section 3.1) and on the end token after them, or the model would never
+learn to stop. What a layout writes around them is its own affair: `llama2` for the released chat
+models and for models trained here, `folder_layout` for folders with a chat template of their own.
+In every layout the ids of a prompt and of its answer are together the ids of the dialog; what a
+template writes after the last end (ChatML: a newline) belongs to no dialog, since no model is
+sampled that far.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arriero.records import Dialog, Message
-from arriero.records.dialog import check_turns
-from arriero.tokenizer.template import CHAT_TEMPLATE, neutralize, render_answer, render_turns
+from arriero.tokenizer.layout import Stretch
+from arriero.tokenizer.template import CHAT_TEMPLATE, neutralize
 from arriero.tokenizer.tokenizer import Tokenizer
 
 __all__ = [
@@ -39,29 +38,30 @@ class EncodedDialog:
 
 
 def encode_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-    """Ids from the first BOS to the last `[/INST]`; what a model is to continue.
+    """Ids up to where the answer begins (`[/INST]` in Llama 2); what a model is to continue.
 
     Raises:
         ValueError: the last message is not the user's, the roles do not alternate, or a user
             message is empty.
+        UserError: the folder's chat template has no place for such a dialog.
     """
-    check_turns(tuple(messages))
-    if messages[-1].role != "user":
+    dialog = Dialog(tuple(messages))
+    if dialog.is_answered:
         raise ValueError("a prompt ends with a user message")
-    return _assemble(tokenizer, tokenizer.encode_batch(render_turns(messages)), False).ids
+    return encode_dialog(tokenizer, dialog).ids
 
 
 def encode_answer(tokenizer: Tokenizer, answer: str) -> list[int]:
-    """Ids of an answer with its EOS; they follow encode_prompt's."""
-    return [*tokenizer.encode(render_answer(answer)), tokenizer.eos_id]
+    """Ids of an answer with the token that ends it; they follow encode_prompt's."""
+    return tokenizer.layout.answer(answer)
 
 
 def encode_dialog(
     tokenizer: Tokenizer, dialog: Dialog, *, last_answer_only: bool = False
 ) -> EncodedDialog:
-    """Ids of all exchanges and the mask of the assistant's tokens, each answer with its EOS.
+    """Ids of all exchanges and the mask of the assistant's tokens, each answer with its end.
 
-    A dialog that waits for an answer ends after `[/INST]`. With `last_answer_only` the mask
+    A dialog that waits for an answer ends where that begins. With `last_answer_only` the mask
     covers the last of the answers alone.
     """
     return encode_dialogs(tokenizer, [dialog], last_answer_only=last_answer_only)[0]
@@ -70,31 +70,16 @@ def encode_dialog(
 def encode_dialogs(
     tokenizer: Tokenizer, dialogs: Sequence[Dialog], *, last_answer_only: bool = False
 ) -> list[EncodedDialog]:
-    """encode_dialog of each, with all texts tokenized in one batch; a cut answer gets no EOS."""
-    turns = [list(render_turns(dialog.messages)) for dialog in dialogs]
-    for dialog, texts in zip(dialogs, turns, strict=True):
-        if dialog.is_cut:
-            texts[-1] = texts[-1].rstrip(" ")  # the layout's space before EOS
-    encoded = iter(tokenizer.encode_batch([text for texts in turns for text in texts]))
-    items = [
-        _assemble(tokenizer, [next(encoded) for _ in texts], last_answer_only) for texts in turns
-    ]
-    return [
-        EncodedDialog(item.ids[:-1], item.loss_mask[:-1]) if dialog.is_cut else item
-        for dialog, item in zip(dialogs, items, strict=True)
-    ]
+    """encode_dialog of each, with all texts tokenized in one batch; a cut answer gets no end."""
+    return [_join(each, last_answer_only) for each in tokenizer.layout.stretches(dialogs)]
 
 
-def _assemble(
-    tokenizer: Tokenizer, turns: Sequence[Sequence[int]], last_answer_only: bool
-) -> EncodedDialog:
-    """Join the encoded turns of one dialog, users' at even and answers at odd positions."""
-    last_answer = len(turns) - 1 - len(turns) % 2
+def _join(stretches: Sequence[Stretch], last_answer_only: bool) -> EncodedDialog:
+    last = max((i for i, stretch in enumerate(stretches) if stretch.is_answer), default=-1)
     ids: list[int] = []
     loss_mask: list[bool] = []
-    for position, turn in enumerate(turns):
-        is_answer = position % 2 == 1
-        is_learned = is_answer and (position == last_answer or not last_answer_only)
-        ids += [*turn, tokenizer.eos_id] if is_answer else [tokenizer.bos_id, *turn]
-        loss_mask += [is_learned] * (len(turn) + 1)
+    for position, stretch in enumerate(stretches):
+        is_learned = stretch.is_answer and (position == last or not last_answer_only)
+        ids += stretch.ids
+        loss_mask += [is_learned] * len(stretch.ids)
     return EncodedDialog(ids, loss_mask)

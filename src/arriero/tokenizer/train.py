@@ -20,7 +20,15 @@ from pathlib import Path
 import sentencepiece
 
 from arriero.records import UserError
-from arriero.tokenizer.tokenizer import MODEL_FILE, Tokenizer, mend_surrogates
+from arriero.tokenizer.sentence_piece import (
+    BOS_ID,
+    EOS_ID,
+    MODEL_FILE,
+    UNK_ID,
+    SentencePieceTokenizer,
+    read_model,
+)
+from arriero.tokenizer.tokenizer import Tokenizer, mend_surrogates
 
 MAX_BYTES = 1 << 30
 """Memory for the corpus. Merges are settled long before a gigabyte of text."""
@@ -92,13 +100,13 @@ def train_tokenizer(
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(output / MODEL_FILE)
-    return measure(Tokenizer.load(output), documents)
+    return measure(SentencePieceTokenizer(read_model(output / MODEL_FILE)), documents)
 
 
 def measure(tokenizer: Tokenizer, documents: Iterable[str]) -> TokenizerFacts:
     """How `tokenizer` does on `documents`, and its pieces for a few texts."""
     num_documents = num_bytes = num_tokens = num_fallback = 0
-    fallback = tokenizer.byte_ids - set(tokenizer.encode("\n"))
+    fallback = tokenizer.byte_ids - set(tokenizer.newline_ids)
     examples = list(EXAMPLES)
     for document in documents:
         ids = tokenizer.encode(document)
@@ -165,9 +173,9 @@ def _train(documents: Iterable[str], vocab_size: int, threads: int) -> bytes:
             allow_whitespace_only_pieces=True,
             character_coverage=0.99995,
             max_sentence_length=1 << 30,  # longer lines would be dropped in silence
-            unk_id=Tokenizer.unk_id,
-            bos_id=Tokenizer.bos_id,
-            eos_id=Tokenizer.eos_id,
+            unk_id=UNK_ID,
+            bos_id=BOS_ID,
+            eos_id=EOS_ID,
             pad_id=-1,
             num_threads=threads,
             minloglevel=2,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor
 
-from arriero.records import UserError
-from arriero.tokenizer import Tokenizer
+from arriero.records import LLAMA2_IDS, UserError
+from arriero.tokenizer import Tokenizer, load_tokenizer
 
 # Whatever UTF-8 can carry.
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -63,8 +63,9 @@ def test_a_batch_equals_its_parts(tokenizer: Tokenizer, documents: list[str]) ->
     assert tokenizer.encode_batch([]) == []
 
 
-def test_equal_to_sentencepiece(tokenizer: Tokenizer, folder: Path, documents: list[str]) -> None:
-    processor = SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+def test_equal_to_sentencepiece(
+    tokenizer: Tokenizer, processor: SentencePieceProcessor, documents: list[str]
+) -> None:
     for document in documents[:20]:
         assert tokenizer.encode(document) == processor.encode(document)
         assert tokenizer.pieces(document) == processor.encode(document, out_type=str)
@@ -75,20 +76,27 @@ def test_decode_leaves_special_ids_out(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode([1, *ids, 2, 0, 0]) == "the llama"
     assert tokenizer.decode([0, 1, 2]) == ""
     assert tokenizer.decode([3 + 0xC3]) == "\ufffd"  # half of a sign
-    for outside in (tokenizer.vocab_size, -1):
-        with pytest.raises(IndexError):
-            tokenizer.decode([outside])
+    # Rows by which a model's embedding is padded have no text.
+    assert tokenizer.decode([*ids, tokenizer.vocab_size]) == "the llama"
+    with pytest.raises(IndexError):
+        tokenizer.decode([-1])
 
 
 def test_padding_is_not_the_end(tokenizer: Tokenizer) -> None:
-    ids = tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id
-    assert ids == (0, 1, 2, 0)
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (1, 2, 0)
+    assert tokenizer.special == LLAMA2_IDS
+    assert tokenizer.start_id == 1
+    assert tokenizer.control == {0: "<unk>", 1: "<s>", 2: "</s>"}
+
+
+def test_what_holds_a_newline(tokenizer: Tokenizer) -> None:
+    assert tokenizer.newline_ids == (3 + 10,)
 
 
 def test_load_from_folder_file_and_pickle(tokenizer: Tokenizer, folder: Path) -> None:
     for other in (
-        Tokenizer.load(str(folder)),
-        Tokenizer.load(folder / "tokenizer.model"),
+        load_tokenizer(str(folder)),
+        load_tokenizer(folder / "tokenizer.model"),
         pickle.loads(pickle.dumps(tokenizer)),
     ):
         assert other.fingerprint == tokenizer.fingerprint
@@ -97,7 +105,7 @@ def test_load_from_folder_file_and_pickle(tokenizer: Tokenizer, folder: Path) ->
 
 def test_save_and_load_keep_the_fingerprint(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path / "new" / "model", model_max_length=64)
-    assert Tokenizer.load(tmp_path / "new" / "model").fingerprint == tokenizer.fingerprint
+    assert load_tokenizer(tmp_path / "new" / "model").fingerprint == tokenizer.fingerprint
     assert sorted(path.name for path in (tmp_path / "new" / "model").iterdir()) == [
         "special_tokens_map.json",
         "tokenizer.json",
@@ -108,9 +116,9 @@ def test_save_and_load_keep_the_fingerprint(tokenizer: Tokenizer, tmp_path: Path
 
 def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=str(tmp_path / "tokenizer.model")):
-        Tokenizer.load(tmp_path)
+        load_tokenizer(tmp_path)
     with pytest.raises(UserError, match="nowhere"):
-        Tokenizer.load(tmp_path / "nowhere")
+        load_tokenizer(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("keep", [0, 5, 0.5])
@@ -119,10 +127,10 @@ def test_a_damaged_file_is_named(tmp_path: Path, folder: Path, keep: float) -> N
     damaged = tmp_path / "tokenizer.model"
     damaged.write_bytes(whole[: int(len(whole) * keep) if keep < 1 else int(keep)])
     with pytest.raises(UserError, match=str(damaged)):
-        Tokenizer.load(damaged)
+        load_tokenizer(damaged)
     damaged.write_bytes(b"\x80\x04garbage" * 50)
     with pytest.raises(UserError, match="damaged"):
-        Tokenizer.load(tmp_path)
+        load_tokenizer(tmp_path)
 
 
 def test_other_special_ids_are_refused(tmp_path: Path) -> None:
@@ -140,4 +148,4 @@ def test_other_special_ids_are_refused(tmp_path: Path) -> None:
         minloglevel=2,
     )
     with pytest.raises(UserError, match=r"\(1, -1, 2\)"):
-        Tokenizer.load(tmp_path)
+        load_tokenizer(tmp_path)
