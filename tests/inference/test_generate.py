@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from arriero.equations.logprobs import token_logprobs
-from arriero.inference.generate import EOS_ID, Sampling, generate, stream
+from arriero.inference.generate import Sampling, generate
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
 from arriero.records import UserError
 
+EOS_ID = 2
+ENDS = (EOS_ID,)
 CONFIG = ModelConfig(
     vocab_size=31, dim=16, num_layers=2, num_heads=4, num_kv_heads=2, ffn_dim=24, context=48
 )
@@ -25,7 +27,7 @@ PROMPTS = [[1, 5, 6], [1, 9, 4, 7, 22, 13], [1, 3], [1, 8, 8, 8, 8]]
 
 
 def test_greedy_equals_the_slow_loop(model: LanguageModel) -> None:
-    got = generate(model, PROMPTS, Sampling(temperature=0, max_new_tokens=12), seed=0)
+    got = generate(model, PROMPTS, Sampling(temperature=0, max_new_tokens=12), seed=0, ends=ENDS)
     for prompt, completions in zip(PROMPTS, got, strict=True):
         ids = list(prompt)
         with torch.no_grad():
@@ -37,7 +39,7 @@ def test_greedy_equals_the_slow_loop(model: LanguageModel) -> None:
 def test_logprobs_are_those_of_the_trainer(model: LanguageModel) -> None:
     sampling = Sampling(temperature=0.7, max_new_tokens=10)
     for prompt, samples in zip(
-        PROMPTS, generate(model, PROMPTS, sampling, seed=3, num_samples=3), strict=True
+        PROMPTS, generate(model, PROMPTS, sampling, seed=3, ends=ENDS, num_samples=3), strict=True
     ):
         for sample in samples:
             ids = torch.tensor([[*prompt, *sample.tokens]])
@@ -49,26 +51,28 @@ def test_logprobs_are_those_of_the_trainer(model: LanguageModel) -> None:
 
 def test_a_sample_does_not_depend_on_its_neighbours(model: LanguageModel) -> None:
     sampling = Sampling(max_new_tokens=15)
-    together = generate(model, PROMPTS, sampling, seed=1, num_samples=2)
+    together = generate(model, PROMPTS, sampling, seed=1, ends=ENDS, num_samples=2)
     for key, prompt in enumerate(PROMPTS):
-        alone = generate(model, [prompt], sampling, seed=1, keys=[key], num_samples=2)[0]
+        alone = generate(model, [prompt], sampling, seed=1, ends=ENDS, keys=[key], num_samples=2)[0]
         assert [sample.tokens for sample in alone] == [s.tokens for s in together[key]]
-    small = generate(model, PROMPTS, sampling, seed=1, num_samples=2, max_rows=2)
+    small = generate(model, PROMPTS, sampling, seed=1, ends=ENDS, num_samples=2, max_rows=2)
     assert [[s.tokens for s in row] for row in small] == [[s.tokens for s in r] for r in together]
 
 
 def test_seeds_and_samples_differ(model: LanguageModel) -> None:
     sampling = Sampling(temperature=1.5, max_new_tokens=12)
-    first = generate(model, [PROMPTS[1]], sampling, seed=0, num_samples=4)[0]
+    first = generate(model, [PROMPTS[1]], sampling, seed=0, ends=ENDS, num_samples=4)[0]
     assert len({tuple(sample.tokens) for sample in first}) == 4
-    second = generate(model, [PROMPTS[1]], sampling, seed=1, num_samples=4)[0]
+    second = generate(model, [PROMPTS[1]], sampling, seed=1, ends=ENDS, num_samples=4)[0]
     assert [s.tokens for s in first] != [s.tokens for s in second]
 
 
 def test_first_tokens_follow_the_model(model: LanguageModel) -> None:
     """2,000 samples against the exact distribution of the next token."""
     sampling = Sampling(max_new_tokens=1)
-    samples = generate(model, [PROMPTS[0]], sampling, seed=5, num_samples=2000, max_rows=2000)[0]
+    samples = generate(
+        model, [PROMPTS[0]], sampling, seed=5, ends=ENDS, num_samples=2000, max_rows=2000
+    )[0]
     counts = torch.bincount(torch.tensor([s.tokens[0] for s in samples]), minlength=31)
     with torch.no_grad():
         exact = model(torch.tensor([PROMPTS[0]]))[0, -1].softmax(-1)
@@ -78,7 +82,7 @@ def test_first_tokens_follow_the_model(model: LanguageModel) -> None:
 
 def test_an_answer_ends_at_eos_and_keeps_it(model: LanguageModel) -> None:
     sampling = Sampling(temperature=2.0, max_new_tokens=40)
-    samples = generate(model, [PROMPTS[2]], sampling, seed=2, num_samples=64)[0]
+    samples = generate(model, [PROMPTS[2]], sampling, seed=2, ends=ENDS, num_samples=64)[0]
     ended = [sample for sample in samples if sample.ended]
     assert ended
     for sample in samples:
@@ -89,23 +93,25 @@ def test_an_answer_ends_at_eos_and_keeps_it(model: LanguageModel) -> None:
 
 def test_the_context_is_never_passed(model: LanguageModel) -> None:
     prompt = [1] + [5] * 44
-    samples = generate(model, [prompt], Sampling(max_new_tokens=40), seed=0, num_samples=8)[0]
+    samples = generate(
+        model, [prompt], Sampling(max_new_tokens=40), seed=0, ends=ENDS, num_samples=8
+    )[0]
     assert max(len(sample.tokens) for sample in samples) <= 48 - 45
     with pytest.raises(UserError, match="context is 48"):
-        generate(model, [[1] * 48], Sampling(), seed=0)
-    with pytest.raises(UserError, match="context is 48"):
-        next(stream(model, [1] * 48, Sampling(), seed=0))
+        generate(model, [[1] * 48], Sampling(), seed=0, ends=ENDS)
 
 
 def test_rows_that_end_make_room_and_nothing_changes(model: LanguageModel) -> None:
     """Few rows that refill again and again, against every prompt alone."""
     prompts = [[1, *range(5, 6 + number % 7)] for number in range(23)]
     sampling = Sampling(temperature=1.0, max_new_tokens=12)
-    together = generate(model, prompts, sampling, seed=3, num_samples=2, max_rows=6)
+    together = generate(model, prompts, sampling, seed=3, ends=ENDS, num_samples=2, max_rows=6)
     lengths = {len(sample.tokens) for samples in together for sample in samples}
     assert len(lengths) > 3, "rows end at different steps"
     for number, prompt in enumerate(prompts):
-        alone = generate(model, [prompt], sampling, seed=3, keys=[number], num_samples=2)[0]
+        alone = generate(
+            model, [prompt], sampling, seed=3, ends=ENDS, keys=[number], num_samples=2
+        )[0]
         assert [one.tokens for one in alone] == [one.tokens for one in together[number]]
         for one, other in zip(alone, together[number], strict=True):
             assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
@@ -113,11 +119,4 @@ def test_rows_that_end_make_room_and_nothing_changes(model: LanguageModel) -> No
 
 
 def test_nothing_asked_nothing_sampled(model: LanguageModel) -> None:
-    assert generate(model, [], Sampling(), seed=0) == []
-
-
-def test_streaming_is_the_first_sample(model: LanguageModel) -> None:
-    sampling = Sampling(temperature=0.9, top_p=0.8, max_new_tokens=20)
-    whole = generate(model, [PROMPTS[1]], sampling, seed=9)[0][0].tokens
-    streamed = list(stream(model, PROMPTS[1], sampling, seed=9))
-    assert streamed == [token for token in whole if token != EOS_ID]
+    assert generate(model, [], Sampling(), seed=0, ends=ENDS) == []

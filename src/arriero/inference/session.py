@@ -8,19 +8,22 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from arriero.inference.generate import Sampling, stream
+from arriero.inference.engine import Engine
+from arriero.inference.request import Sampling
+from arriero.inference.text import TextStream
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import load_language_model
 from arriero.records import Message, UserError
 from arriero.tokenizer.chat import encode_prompt
+from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
-
-# What decoding gives for bytes that are no whole character yet.
-_UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
 
 class ChatSession:
     """A model folder opened for talking; it keeps no history of its own.
+
+    The engine keeps the last dialog's keys and values, so that a further turn computes only what is
+    new.
 
     Attributes:
         name: the folder it came from.
@@ -29,6 +32,7 @@ class ChatSession:
 
     def __init__(self, name: str, model: LanguageModel, tokenizer: Tokenizer) -> None:
         self.name, self.model, self.tokenizer = name, model, tokenizer
+        self._engine = Engine(model, ends=tokenizer.special.ends, max_rows=1)
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> ChatSession:
@@ -38,7 +42,7 @@ class ChatSession:
             UserError: the folder is no chat model's, or tokenizer and weights do not fit together.
         """
         model = load_language_model(folder).to(device).eval()
-        tokenizer = Tokenizer.load(folder)
+        tokenizer = load_tokenizer(folder)
         if tokenizer.vocab_size > model.config.vocab_size:
             raise UserError(
                 f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, "
@@ -68,18 +72,17 @@ class ChatSession:
         except ValidationError as error:
             first = error.errors()[0]
             raise UserError(f"{first['loc'][0]} {first['input']}: {first['msg']}") from None
-        ids: list[int] = []
-        said = ""
-        for token in stream(self.model, prompt, sampling, seed=seed):
-            ids.append(token)
-            # Trailing spaces wait: the layout puts one before EOS that is not part of the answer.
-            text = self.tokenizer.decode(ids).lstrip().rstrip(" ")
-            if len(text) > len(said) and not text.endswith(_UNFINISHED):
-                yield text[len(said) :]
-                said = text
-        rest = self.tokenizer.decode(ids).lstrip().rstrip(" ")
-        if len(rest) > len(said):
-            yield rest[len(said) :]
+        text = TextStream(self.tokenizer)
+        ticket = self._engine.submit(prompt, sampling, seed=seed)
+        try:
+            while not self._engine.is_idle:
+                for drawn in self._engine.step():
+                    if drawn.finish != "stop" and (piece := text.feed(drawn.token)):
+                        yield piece
+        finally:
+            self._engine.cancel(ticket)  # where the reader stopped in the middle
+        if rest := text.finish():
+            yield rest
 
     def answer(
         self,

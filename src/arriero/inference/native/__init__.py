@@ -1,0 +1,1 @@
+"""The decoder's step on a CPU, in C++, compiled on first use."""

@@ -1,0 +1,360 @@
+// One step of the decoder on a CPU: tokens in, logits out.
+//
+// A token is a pair (row of the cache, position in it), so that prefill, decode and any mixture of
+// both are one and the same call. All that multiplies is one small product, `block`: weights, keys
+// and values all lie in panels, PANEL outputs side by side for each step of the inner dimension.
+// Every sum is taken in an order that does not depend on how many tokens a call holds, so a
+// sequence gets the same bits alone and among others.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "vectors.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#else
+static int omp_get_thread_num() { return 0; }
+#endif
+
+namespace {
+
+constexpr int64_t ROW_TILE = 8 * BLOCK_ROWS;  // rows whose inputs stay in the cache of a core
+
+inline int64_t padded(int64_t count) { return (count + PANEL - 1) / PANEL * PANEL; }
+
+// R rows times one panel; `finish(row, left, right)` gets the two vectors of each row.
+template <int R, class W, class Finish>
+inline void block(const float* x, int64_t stride, const W* panel, int64_t depth, Finish finish) {
+  Vector left[R], right[R];
+  for (int r = 0; r < R; r++) left[r] = right[r] = Vector{};
+  for (int64_t k = 0; k < depth; k++) {
+    const Vector w0 = load(panel + k * PANEL), w1 = load(panel + k * PANEL + LANES);
+    for (int r = 0; r < R; r++) {
+      left[r] += x[r * stride + k] * w0;
+      right[r] += x[r * stride + k] * w1;
+    }
+  }
+  for (int r = 0; r < R; r++) finish(r, left[r], right[r]);
+}
+
+// The same for any number of rows up to R.
+template <int R, class W, class Finish>
+inline void some_rows(int rows, const float* x, int64_t stride, const W* panel, int64_t depth,
+                      Finish finish) {
+  if constexpr (R > 1) {
+    if (rows < R) return some_rows<R - 1>(rows, x, stride, panel, depth, finish);
+  }
+  block<R>(x, stride, panel, depth, finish);
+}
+
+}  // namespace
+
+extern "C" {
+
+enum Kind : int32_t { FLOAT32 = 0, BFLOAT16 = 1, INT8 = 2 };
+
+// A weight matrix in panels [outputs / PANEL, depth, PANEL]; scales and bias [outputs] or null.
+struct Matrix {
+  const void* panels;
+  const float* scales;
+  const float* bias;
+  int64_t outputs;  // a multiple of PANEL, zeros where there is no output
+  int64_t depth;
+  int32_t kind;
+};
+
+// keys [rows, kv_heads, slots / PANEL, head_dim, PANEL];
+// values [rows, kv_heads, padded(head_dim) / PANEL, slots, PANEL].
+struct Layer {
+  const float* attention_norm;
+  const float* ffn_norm;
+  Matrix qkv, out, gate_up, down;
+  float* keys;
+  float* values;
+};
+
+struct Model {
+  int64_t dim, num_layers, num_heads, num_kv_heads, head_dim, ffn_dim, slots;
+  float norm_eps;
+  int32_t embedding_kind;
+  const void* embedding;  // [vocabulary, dim]
+  const float* cosine;    // [slots, head_dim / 2]
+  const float* sine;
+  const float* final_norm;
+  Matrix head;
+  const Layer* layers;
+  // Room for `capacity` tokens; every row as wide as padded() says. scores: a block for each thread.
+  float *x, *normed, *qkv, *attended, *hidden, *scores;
+};
+
+}  // extern "C"
+
+namespace {
+
+// All rows times all panels, shared out among the threads; a barrier follows.
+// `finish(row, column, left, right)`: `column` is the first of the PANEL outputs.
+template <class W, class Finish>
+void product_of(const Matrix& matrix, const float* x, int64_t stride, int64_t rows, Finish finish) {
+  const int64_t num_panels = matrix.outputs / PANEL, num_tiles = (rows + ROW_TILE - 1) / ROW_TILE;
+#pragma omp for schedule(static)
+  for (int64_t task = 0; task < num_tiles * num_panels; task++) {
+    const int64_t number = task % num_panels, column = number * PANEL;
+    const W* panel = static_cast<const W*>(matrix.panels) + number * matrix.depth * PANEL;
+    const int64_t begin = task / num_panels * ROW_TILE, end = std::min(rows, begin + ROW_TILE);
+    Vector scale0 = all(1), scale1 = all(1), bias0 = all(0), bias1 = all(0);
+    if (matrix.scales) {
+      scale0 = load(matrix.scales + column);
+      scale1 = load(matrix.scales + column + LANES);
+    }
+    if (matrix.bias) {
+      bias0 = load(matrix.bias + column);
+      bias1 = load(matrix.bias + column + LANES);
+    }
+    for (int64_t row = begin; row < end; row += BLOCK_ROWS) {
+      const int count = static_cast<int>(std::min<int64_t>(BLOCK_ROWS, end - row));
+      some_rows<BLOCK_ROWS>(count, x + row * stride, stride, panel, matrix.depth,
+                            [&](int r, Vector left, Vector right) {
+                              finish(row + r, column, left * scale0 + bias0, right * scale1 + bias1);
+                            });
+    }
+  }
+}
+
+template <class Finish>
+void product(const Matrix& matrix, const float* x, int64_t stride, int64_t rows, Finish finish) {
+  switch (matrix.kind) {
+    case BFLOAT16: return product_of<uint16_t>(matrix, x, stride, rows, finish);
+    case INT8: return product_of<int8_t>(matrix, x, stride, rows, finish);
+    default: return product_of<float>(matrix, x, stride, rows, finish);
+  }
+}
+
+void embed(const Model& m, int64_t count, const int64_t* tokens) {
+  const int64_t width = padded(m.dim);
+#pragma omp for schedule(static)
+  for (int64_t i = 0; i < count; i++) {
+    float* x = m.x + i * width;
+    std::fill(x + m.dim, x + width, 0.0f);
+    if (m.embedding_kind == BFLOAT16) {
+      const uint16_t* row = static_cast<const uint16_t*>(m.embedding) + tokens[i] * m.dim;
+      for (int64_t j = 0; j < m.dim; j++) {
+        const uint32_t bits = static_cast<uint32_t>(row[j]) << 16;
+        std::memcpy(x + j, &bits, 4);
+      }
+    } else {
+      std::memcpy(x, static_cast<const float*>(m.embedding) + tokens[i] * m.dim, m.dim * 4);
+    }
+  }
+}
+
+// normed[i] = x[rows[i]] / rms * weight; rows left out mean 0, 1, 2, ...
+void normalize(const Model& m, const float* weight, int64_t count, const int64_t* rows) {
+  const int64_t width = padded(m.dim);
+#pragma omp for schedule(static)
+  for (int64_t i = 0; i < count; i++) {
+    const float* x = m.x + (rows ? rows[i] : i) * width;
+    Vector squares{};
+    for (int64_t j = 0; j < width; j += LANES) squares += load(x + j) * load(x + j);
+    const float scale = 1.0f / std::sqrt(total(squares) / m.dim + m.norm_eps);
+    for (int64_t j = 0; j < m.dim; j++) m.normed[i * width + j] = x[j] * scale * weight[j];
+  }
+}
+
+inline void rotate(float* head, const float* cosine, const float* sine, int64_t half, float scale) {
+  for (int64_t j = 0; j < half; j++) {
+    const float first = head[j], second = head[j + half];
+    head[j] = (first * cosine[j] - second * sine[j]) * scale;
+    head[j + half] = (second * cosine[j] + first * sine[j]) * scale;
+  }
+}
+
+// Turns queries and keys by their angles and puts keys and values into the cache.
+void remember(const Model& m, const Layer& layer, int64_t count, const int64_t* rows,
+              const int64_t* positions) {
+  const int64_t d = m.head_dim, half = d / 2, panels = padded(d) / PANEL;
+  const int64_t width = padded((m.num_heads + 2 * m.num_kv_heads) * d);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(d));
+#pragma omp for schedule(static)
+  for (int64_t i = 0; i < count; i++) {
+    float* qkv = m.qkv + i * width;
+    const float *cosine = m.cosine + positions[i] * half, *sine = m.sine + positions[i] * half;
+    for (int64_t h = 0; h < m.num_heads; h++) rotate(qkv + h * d, cosine, sine, half, scale);
+    for (int64_t h = 0; h < m.num_kv_heads; h++) {
+      float* key = qkv + (m.num_heads + h) * d;
+      const float* value = key + m.num_kv_heads * d;
+      rotate(key, cosine, sine, half, 1.0f);
+      const int64_t place = rows[i] * m.num_kv_heads + h, slot = positions[i];
+      float* keys = layer.keys + place * m.slots * d + slot / PANEL * PANEL * d + slot % PANEL;
+      for (int64_t j = 0; j < d; j++) keys[j * PANEL] = key[j];
+      float* values = layer.values + place * panels * PANEL * m.slots + slot * PANEL;
+      for (int64_t j = 0; j < d; j++) values[j / PANEL * PANEL * m.slots + j % PANEL] = value[j];
+    }
+  }
+}
+
+// Up to BLOCK_ROWS queries `q` (scaled, `stride` apart) over the slots of one cached head.
+// Query r sees slots 0..last[r]; its answer goes to out + r * out_stride.
+void attend(const Model& m, const float* keys, const float* values, int rows, const float* q,
+            int64_t stride, const int64_t* last, float* out, int64_t out_stride, float* scores) {
+  const int64_t d = m.head_dim, length = *std::max_element(last, last + rows) + 1;
+  const int64_t width = padded(length);
+  for (int64_t slot = 0; slot < width; slot += PANEL) {
+    some_rows<BLOCK_ROWS>(rows, q, stride, keys + slot * d, d, [&](int r, Vector left, Vector right) {
+      store(scores + r * m.slots + slot, left);
+      store(scores + r * m.slots + slot + LANES, right);
+    });
+  }
+  float inverse[BLOCK_ROWS];
+  for (int r = 0; r < rows; r++) {
+    float* row = scores + r * m.slots;
+    std::fill(row + last[r] + 1, row + width, -std::numeric_limits<float>::infinity());
+    const float top = *std::max_element(row, row + last[r] + 1);
+    Vector sum{};
+    for (int64_t slot = 0; slot < width; slot += LANES) {
+      const Vector mass = exponential(load(row + slot) - top);
+      store(row + slot, mass);
+      sum += mass;
+    }
+    inverse[r] = 1.0f / total(sum);
+  }
+  for (int64_t j = 0; j < d; j += PANEL) {
+    const int64_t left_count = std::min<int64_t>(LANES, d - j);
+    const int64_t right_count = std::min<int64_t>(LANES, d - j - left_count);
+    some_rows<BLOCK_ROWS>(rows, scores, m.slots, values + j * m.slots, length,
+                          [&](int r, Vector left, Vector right) {
+                            left *= inverse[r];
+                            right *= inverse[r];
+                            float* to = out + r * out_stride + j;
+                            std::memcpy(to, &left, left_count * 4);
+                            std::memcpy(to + LANES, &right, right_count * 4);
+                          });
+  }
+}
+
+// Neighbours in a call that share a row of the cache: `count` tokens from `first` on.
+struct Run {
+  int64_t first, count;
+};
+
+std::vector<Run> runs_of(int64_t count, const int64_t* rows) {
+  std::vector<Run> runs;
+  for (int64_t i = 0; i < count; i++) {
+    const bool is_next = i > 0 && rows[i] == rows[i - 1] && runs.back().count < BLOCK_ROWS;
+    if (is_next) runs.back().count++;
+    else runs.push_back({i, 1});
+  }
+  return runs;
+}
+
+void attention(const Model& m, const Layer& layer, const std::vector<Run>& runs, const int64_t* rows,
+               const int64_t* positions) {
+  const int64_t d = m.head_dim, group = m.num_heads / m.num_kv_heads;
+  const int64_t width = padded((m.num_heads + 2 * m.num_kv_heads) * d);
+  const int64_t out_width = padded(m.num_heads * d);
+  const int64_t num_tasks = static_cast<int64_t>(runs.size()) * m.num_kv_heads;
+#pragma omp for schedule(dynamic)
+  for (int64_t task = 0; task < num_tasks; task++) {
+    const Run run = runs[task / m.num_kv_heads];
+    const int64_t kv_head = task % m.num_kv_heads, first_head = kv_head * group;
+    const int64_t place = rows[run.first] * m.num_kv_heads + kv_head;
+    const float* keys = layer.keys + place * m.slots * d;
+    const float* values = layer.values + place * m.slots * padded(d);
+    const float* q = m.qkv + run.first * width + first_head * d;
+    float* out = m.attended + run.first * out_width + first_head * d;
+    float* scores = m.scores + omp_get_thread_num() * BLOCK_ROWS * m.slots;
+    if (run.count > 1) {  // neighbouring tokens of one head together
+      for (int64_t h = 0; h < group; h++) {
+        attend(m, keys, values, static_cast<int>(run.count), q + h * d, width,
+               positions + run.first, out + h * d, out_width, scores);
+      }
+      continue;
+    }
+    for (int64_t h = 0; h < group; h += BLOCK_ROWS) {  // the heads of one token together
+      const int count = static_cast<int>(std::min<int64_t>(BLOCK_ROWS, group - h));
+      int64_t last[BLOCK_ROWS];
+      std::fill(last, last + count, positions[run.first]);
+      attend(m, keys, values, count, q + h * d, d, last, out + h * d, d, scores);
+    }
+  }
+}
+
+inline Vector silu(Vector x) { return x / (1.0f + exponential(-x)); }
+
+void add(float* to, Vector left, Vector right) {
+  store(to, load(to) + left);
+  store(to + LANES, load(to + LANES) + right);
+}
+
+}  // namespace
+
+extern "C" {
+
+int64_t panel_width() { return PANEL; }
+int64_t block_rows() { return BLOCK_ROWS; }
+
+// Logits [num_wanted, padded vocabulary] after the tokens numbered `wanted`. Tokens of one row stand
+// in the order of their positions; each sees its own row up to and with itself.
+void forward(const Model* model, int32_t num_threads, int64_t count, const int64_t* tokens,
+             const int64_t* rows, const int64_t* positions, int64_t num_wanted,
+             const int64_t* wanted, float* logits) {
+  const Model& m = *model;
+  const int64_t dim = padded(m.dim), heads = padded(m.num_heads * m.head_dim);
+  const int64_t qkv = padded((m.num_heads + 2 * m.num_kv_heads) * m.head_dim);
+  const int64_t ffn = (m.ffn_dim + LANES - 1) / LANES * LANES;
+  const std::vector<Run> runs = runs_of(count, rows);
+#pragma omp parallel num_threads(num_threads)
+  {
+    embed(m, count, tokens);
+    for (int64_t number = 0; number < m.num_layers; number++) {
+      const Layer& layer = m.layers[number];
+      normalize(m, layer.attention_norm, count, nullptr);
+      product(layer.qkv, m.normed, dim, count, [&](int64_t r, int64_t c, Vector left, Vector right) {
+        store(m.qkv + r * qkv + c, left);
+        store(m.qkv + r * qkv + c + LANES, right);
+      });
+      remember(m, layer, count, rows, positions);
+      attention(m, layer, runs, rows, positions);
+      product(layer.out, m.attended, heads, count,
+              [&](int64_t r, int64_t c, Vector left, Vector right) {
+                add(m.x + r * dim + c, left, right);
+              });
+      normalize(m, layer.ffn_norm, count, nullptr);
+      // A panel holds LANES outputs of the gate beside the same of `up`.
+      product(layer.gate_up, m.normed, dim, count,
+              [&](int64_t r, int64_t c, Vector gate, Vector up) {
+                store(m.hidden + r * ffn + c / 2, silu(gate) * up);
+              });
+      product(layer.down, m.hidden, ffn, count, [&](int64_t r, int64_t c, Vector left, Vector right) {
+        add(m.x + r * dim + c, left, right);
+      });
+    }
+    normalize(m, m.final_norm, num_wanted, wanted);
+    product(m.head, m.normed, dim, num_wanted, [&](int64_t r, int64_t c, Vector left, Vector right) {
+      store(logits + r * m.head.outputs + c, left);
+      store(logits + r * m.head.outputs + c + LANES, right);
+    });
+  }
+}
+
+// The first `count` slots of a row of the cache go into another row.
+void copy_row(const Model* model, int64_t from, int64_t to, int64_t count) {
+  const Model& m = *model;
+  const int64_t d = m.head_dim, panels = padded(d) / PANEL;
+  for (int64_t number = 0; number < m.num_layers; number++) {
+    const Layer& layer = m.layers[number];
+    for (int64_t h = 0; h < m.num_kv_heads; h++) {
+      const int64_t source = from * m.num_kv_heads + h, target = to * m.num_kv_heads + h;
+      std::memcpy(layer.keys + target * m.slots * d, layer.keys + source * m.slots * d,
+                  padded(count) * d * 4);
+      for (int64_t p = 0; p < panels; p++) {
+        std::memcpy(layer.values + (target * panels + p) * m.slots * PANEL,
+                    layer.values + (source * panels + p) * m.slots * PANEL, count * PANEL * 4);
+      }
+    }
+  }
+}
+
+}  // extern "C"
