@@ -1,1 +1,1 @@
-"""Talking to a model: the chat in the terminal."""
+"""Talking to a model: the chat in the terminal, the API and the page of `arriero serve`."""
