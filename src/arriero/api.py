@@ -23,6 +23,7 @@ from arriero.records import Message
 from arriero.road.drive import drive
 from arriero.road.recipe import load_recipe
 from arriero.tokenizer.chat import encode_answer, encode_prompt
+from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
 
 __all__ = ["ChatSession", "RewardSession", "load_chat", "load_reward", "run_recipe"]
@@ -50,7 +51,7 @@ def load_chat(folder: Path | str) -> ChatSession:
 
 def load_reward(folder: Path | str) -> RewardSession:
     """A reward model; raises UserError where the folder holds none."""
-    return RewardSession(load_score_model(folder).eval(), Tokenizer.load(folder))
+    return RewardSession(load_score_model(folder).eval(), load_tokenizer(folder))
 
 
 def run_recipe(

@@ -17,7 +17,7 @@ PROMPTS = [[1, 5, 6], [1, 9, 4, 7, 22, 13]]
 
 def test_layout() -> None:
     model = LanguageModel.fresh(CONFIG, seed=0).eval()
-    samples = generate(model, PROMPTS, Sampling(max_new_tokens=6), seed=0)
+    samples = generate(model, PROMPTS, Sampling(max_new_tokens=6), seed=0, ends=(2,))
     rollouts = lay_out(PROMPTS, [completions[0] for completions in samples])
     for row, prompt in enumerate(PROMPTS):
         answer = samples[row][0].tokens
@@ -31,7 +31,9 @@ def test_layout() -> None:
 
 def test_trainer_and_sampler_agree_on_the_logprobs() -> None:
     model = LanguageModel.fresh(CONFIG, seed=0).eval()
-    samples = generate(model, PROMPTS, Sampling(temperature=0.8, max_new_tokens=8), seed=4)
+    samples = generate(
+        model, PROMPTS, Sampling(temperature=0.8, max_new_tokens=8), seed=4, ends=(2,)
+    )
     rollouts = lay_out(PROMPTS, [completions[0] for completions in samples])
     logprobs, entropy = answer_logprobs(model, rollouts, temperature=0.8)
     torch.testing.assert_close(logprobs, rollouts.sampler_logprobs, atol=1e-4, rtol=0)
@@ -42,7 +44,7 @@ def test_trainer_and_sampler_agree_on_the_logprobs() -> None:
 def test_values_stand_before_the_token_they_judge() -> None:
     critic = ScoreModel.from_language_model(LanguageModel.fresh(CONFIG, seed=0), seed=1).eval()
     model = LanguageModel.fresh(CONFIG, seed=0).eval()
-    samples = generate(model, PROMPTS, Sampling(max_new_tokens=5), seed=4)
+    samples = generate(model, PROMPTS, Sampling(max_new_tokens=5), seed=4, ends=(2,))
     rollouts = lay_out(PROMPTS, [completions[0] for completions in samples])
     values = answer_values(critic, rollouts)
     with torch.no_grad():

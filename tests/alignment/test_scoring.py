@@ -12,8 +12,8 @@ from arriero.alignment.scoring import RewardModels, score_sequences
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel, ScoreModel
 from arriero.model.weights import save_score_model
-from arriero.records import UserError
-from arriero.tokenizer import Tokenizer, train_tokenizer
+from arriero.records import LLAMA2_IDS, UserError
+from arriero.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 
 CONFIG = ModelConfig(
     vocab_size=300, dim=16, num_layers=2, num_heads=2, num_kv_heads=1, ffn_dim=24, context=40
@@ -37,7 +37,7 @@ def sequences(count: int, seed: int = 0) -> list[list[int]]:
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("tokenizer")
     train_tokenizer([f"a mule walks {n} miles" for n in range(100)], folder, 300)
-    return Tokenizer.load(folder)
+    return load_tokenizer(folder)
 
 
 def test_scores_are_those_one_by_one() -> None:
@@ -98,12 +98,12 @@ def test_the_composite_follows_safety_where_it_must() -> None:
 def test_reward_models_must_speak_the_policys_tokens(tokenizer: Tokenizer, tmp_path: Path) -> None:
     folders = [tmp_path / "helpfulness", tmp_path / "safety"]
     for seed, folder in enumerate(folders):
-        save_score_model(score_model(seed), folder)
+        save_score_model(score_model(seed), folder, LLAMA2_IDS)
         tokenizer.save(folder, model_max_length=64)
     cpu = torch.device("cpu")
     judges = RewardModels.load(folders[0], folders[1], tokenizer, cpu)
     assert torch.equal(judges.safety.score.weight, score_model(1).score.weight)
     train_tokenizer([f"other words {n} here" for n in range(100)], tmp_path / "other", 290)
-    other = Tokenizer.load(tmp_path / "other")
+    other = load_tokenizer(tmp_path / "other")
     with pytest.raises(UserError, match="helpfulness: its tokenizer is not the policy's"):
         RewardModels.load(folders[0], folders[1], other, cpu)

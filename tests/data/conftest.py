@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from arriero.tokenizer import Tokenizer, train_tokenizer
+from arriero.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 
 WriteRows = Callable[[str, list[Any]], Path]
 WriteText = Callable[[str, str], Path]
@@ -47,4 +47,4 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("tokenizer")
     words = "who carries the salt over the pass a mule walks behind it 0123456789 [INST] Yes. No?"
     train_tokenizer([f"{words} {number}" for number in range(200)], folder, 300)
-    return Tokenizer.load(folder)
+    return load_tokenizer(folder)

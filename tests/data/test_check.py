@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from arriero.data.check import check_data, mark_example, render_check
 from arriero.records import Dialog, Message, Preference, Prompt, UserError
-from arriero.tokenizer import Tokenizer
+from arriero.tokenizer import Tokenizer, load_tokenizer
 from arriero.tokenizer.chat import encode_dialog
+from tests.tokenizer.families import llama3
 
 DIALOG = Dialog(
     tuple(
@@ -112,6 +114,16 @@ def test_segments_cover_every_token_once(tokenizer: Tokenizer) -> None:
     assert [segment.is_learned for segment in segments] == [False, True, False, True]
     mask = [segment.is_learned for segment in segments for _ in range(segment.num_tokens)]
     assert mask == encoded.loss_mask
+
+
+def test_a_folders_own_template_is_shown_with_its_tokens(tmp_path: Path) -> None:
+    texts = [message.content for message in DIALOG.messages]
+    tokenizer = load_tokenizer(llama3(tmp_path / "llama3", texts * 20))
+    segments = mark_example(DIALOG, tokenizer)
+    assert segments[1].text == "A mule.<|eot_id|>"
+    assert segments[0].text.startswith("<|begin_of_text|><|start_header_id|>user<|end_header_id|>")
+    mask = [segment.is_learned for segment in segments for _ in range(segment.num_tokens)]
+    assert mask == encode_dialog(tokenizer, DIALOG).loss_mask
 
 
 def test_only_the_compared_answers_of_a_pair_are_marked(tokenizer: Tokenizer) -> None:

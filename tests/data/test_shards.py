@@ -8,8 +8,10 @@ import pytest
 
 from arriero.data.shards import Shard, row_order, write_shard
 from arriero.records import UserError
+from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
 from arriero.tokenizer.train import train_tokenizer
+from tests.tokenizer.families import smollm
 
 TEXTS = [f"The {word} goes to market on day {n}." for n in range(40) for word in ("cow", "goat")]
 
@@ -18,7 +20,7 @@ TEXTS = [f"The {word} goes to market on day {n}." for n in range(40) for word in
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("tokenizer")
     train_tokenizer(TEXTS, folder, 300)
-    return Tokenizer.load(folder)
+    return load_tokenizer(folder)
 
 
 def test_rows_hold_the_corpus_in_order(tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -33,6 +35,16 @@ def test_rows_hold_the_corpus_in_order(tokenizer: Tokenizer, tmp_path: Path) -> 
     batch = shard.batch(range(shard.num_rows))
     assert batch.tokens.flatten().tolist() == stream[: shard.num_rows * 16]
     assert batch.targets.flatten().tolist() == stream[1 : shard.num_rows * 16 + 1]
+
+
+def test_without_bos_a_document_begins_with_what_separates_documents(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(smollm(tmp_path / "tokenizer", TEXTS, bos_token=None))
+    assert tokenizer.bos_id is None
+    write_shard(TEXTS[:3], tokenizer, tmp_path / "shard")
+    tokens = Shard(tmp_path / "shard", 16).tokens.tolist()
+    separator = tokenizer.eos_id
+    documents = [[separator, *tokenizer.encode(text), separator] for text in TEXTS[:3]]
+    assert tokens == [token for document in documents for token in document]
 
 
 def test_documents_are_segments_and_do_not_predict_each_other(

@@ -14,7 +14,7 @@ from arriero.evaluation.reward_models import oracle_agreement
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel, ScoreModel
 from arriero.records import Grade, Message, Preference, Prompt
-from arriero.tokenizer import Tokenizer, train_tokenizer
+from arriero.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from arriero.tokenizer.chat import encode_answer, encode_prompt
 
 CONFIG = ModelConfig(
@@ -36,7 +36,7 @@ class LengthOracle:
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder: Path = tmp_path_factory.mktemp("tokenizer")
     train_tokenizer([f"{' '.join(WORDS)} [INST] {n}" for n in range(100)], folder, 300)
-    return Tokenizer.load(folder)
+    return load_tokenizer(folder)
 
 
 def score_model(seed: int) -> ScoreModel:

@@ -22,6 +22,17 @@ def test_a_recipe_survives_toml(name: str, tmp_path: Path) -> None:
     assert load_recipe(str(path)) == recipe
 
 
+def test_a_key_without_a_value_is_left_out_of_toml(tmp_path: Path) -> None:
+    path = tmp_path / "again.toml"
+    for width in (None, 12):
+        model = load_recipe("tiny").model.model_copy(update={"head_width": width})
+        recipe = load_recipe("tiny").model_copy(update={"model": model})
+        path.write_text(to_toml(recipe))
+        assert ("head_width" in path.read_text()) is (width is not None)
+        assert load_recipe(str(path)) == recipe
+    assert load_recipe("tiny", {"model.head_width": "12"}).model.head_width == 12
+
+
 def test_the_published_sizes() -> None:
     models = {"7b": LLAMA2_7B, "13b": LLAMA2_13B, "34b": LLAMA2_34B, "70b": LLAMA2_70B}
     for size, model in models.items():

@@ -21,7 +21,7 @@ from arriero.road.recipe import Recipe, load_recipe, to_toml
 from arriero.road.run import run_steps
 from arriero.road.stations import stations
 from arriero.tokenizer.chat import encode_answer, encode_prompt
-from arriero.tokenizer.tokenizer import Tokenizer
+from arriero.tokenizer.load import load_tokenizer
 
 from .conftest import SMALL
 
@@ -102,7 +102,7 @@ def test_transformers_opens_the_model_folders(finished_run: Path, stage: str) ->
     ours = load_language_model(folder)
     theirs: Any = AutoModelForCausalLM.from_pretrained(folder)
     messages = [Message("user", "Where does Bena live?")]
-    ids = encode_prompt(Tokenizer.load(folder), messages)
+    ids = encode_prompt(load_tokenizer(folder), messages)
     hub_ids = AutoTokenizer.from_pretrained(folder).apply_chat_template(
         [{"role": m.role, "content": m.content} for m in messages], return_dict=False
     )
@@ -112,7 +112,7 @@ def test_transformers_opens_the_model_folders(finished_run: Path, stage: str) ->
         torch.testing.assert_close(ours(tokens), theirs(tokens).logits, atol=1e-4, rtol=0)
     chat = load_chat(folder)
     expected = theirs.generate(tokens, max_new_tokens=16, do_sample=False)[0, len(ids) :]
-    text = Tokenizer.load(folder).decode(expected.tolist()).strip()
+    text = load_tokenizer(folder).decode(expected.tolist()).strip()
     assert chat.answer(messages, temperature=0, max_new_tokens=16).strip() == text
 
 
@@ -124,7 +124,7 @@ def test_transformers_gives_the_same_scores_alone_and_padded(
     reward = load_reward(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     rows = list(read_preferences([finished_run / "04-preferences-v1" / "safety-test.jsonl"]))[:6]
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = load_tokenizer(folder)
     ids = [encode_prompt(tokenizer, r.prompt) + encode_answer(tokenizer, r.chosen) for r in rows]
     ours = torch.tensor([reward.score(row.prompt, row.chosen) for row in rows])
     padded = torch.zeros(len(ids), max(map(len, ids)), dtype=torch.int64)

@@ -18,7 +18,7 @@ from arriero.model.weights import save_language_model, save_score_model
 from arriero.records import Dialog, Message
 from arriero.stages.pretrain import packed_loss_sum
 from arriero.stages.workspace import Workspace
-from arriero.tokenizer import Tokenizer, train_tokenizer
+from arriero.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from arriero.tokenizer.chat import encode_dialogs
 
 NewWorkspace = Callable[..., Workspace]
@@ -35,7 +35,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("tokenizer")
     texts = [f"[INST] {' '.join(WORDS)} {n} [/INST] {' '.join(WORDS[::-1])} " for n in range(100)]
     train_tokenizer(texts, folder, VOCAB)
-    return Tokenizer.load(folder)
+    return load_tokenizer(folder)
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +57,7 @@ def chat_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) 
         (packed_loss_sum(model, batch, torch.device("cpu")) / batch.num_targets).backward()
         optimizer.step()
         optimizer.zero_grad()
-    save_language_model(model, folder)
+    save_language_model(model, folder, tokenizer.special)
     tokenizer.save(folder, model_max_length=64)
     return folder
 
@@ -72,7 +72,7 @@ def reward_folders(
         model = ScoreModel.from_language_model(LanguageModel.fresh(CONFIG, seed + 2), seed)
         with torch.no_grad():
             model.score.weight.mul_(20)
-        save_score_model(model, folder)
+        save_score_model(model, folder, tokenizer.special)
         tokenizer.save(folder, model_max_length=64)
     return folders
 

@@ -15,7 +15,7 @@ from arriero.data.writing import write_preferences, write_prompts
 from arriero.inference.generate import Completion, Sampling
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import load_language_model, save_language_model
-from arriero.records import Dialog, Grade, Message, Preference, Prompt
+from arriero.records import LLAMA2_IDS, Dialog, Grade, Message, Preference, Prompt
 from arriero.records.prompt import Track
 from arriero.stages import evaluate
 from arriero.stages.evaluate import EvaluateConfig, EvaluateInputs
@@ -51,7 +51,7 @@ def inputs(
     tokenizer: Tokenizer,
 ) -> EvaluateInputs:
     other = tmp_path / "ppo"
-    save_language_model(LanguageModel.fresh(CONFIG, seed=9), other)
+    save_language_model(LanguageModel.fresh(CONFIG, seed=9), other, LLAMA2_IDS)
     tokenizer.save(other, model_max_length=64)
     write_shard([" ".join(WORDS * 3)] * 20, tokenizer, tmp_path / "shard")
     sets: dict[str, Path] = {}

@@ -18,7 +18,7 @@ from arriero.records import UserError
 from arriero.stages import pretrain
 from arriero.stages.pretrain import PretrainConfig, mean_loss
 from arriero.stages.workspace import Workspace
-from arriero.tokenizer import Tokenizer
+from arriero.tokenizer import load_tokenizer
 from arriero.training.optimizer import OptimizerConfig
 
 from .conftest import CONFIG, WORDS, NewWorkspace, metrics, results, same_weights
@@ -74,7 +74,7 @@ def test_it_learns_and_says_so(corpus: Path, chat_folder: Path, workspace: NewWo
     held_out = Shard(space.folder / "shard", 32)
     rows = range(held_out.num_rows - 3, held_out.num_rows)
     assert mean_loss(model, [held_out.batch(rows)], CPU) == pytest.approx(found["valid_loss"])
-    assert Tokenizer.load(space.model).fingerprint == Tokenizer.load(chat_folder).fingerprint
+    assert load_tokenizer(space.model).fingerprint == load_tokenizer(chat_folder).fingerprint
 
 
 def test_held_out_rows_are_never_trained_on(

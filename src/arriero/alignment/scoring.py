@@ -19,6 +19,7 @@ from arriero.inference.batches import batches, padded
 from arriero.model.heads import ScoreModel, last_token_scores
 from arriero.model.weights import load_score_model
 from arriero.records import UserError
+from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
 
 _SHORTEST_ROW = 128
@@ -80,7 +81,7 @@ class RewardModels:
             UserError: a folder is no reward model, or its tokenizer is another one.
         """
         for folder in (helpfulness, safety):
-            if Tokenizer.load(folder).fingerprint != tokenizer.fingerprint:
+            if load_tokenizer(folder).fingerprint != tokenizer.fingerprint:
                 raise UserError(
                     f"{folder}: its tokenizer is not the policy's; train both on one tokenizer"
                 )

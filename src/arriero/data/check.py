@@ -179,7 +179,7 @@ def _by_role(messages: Sequence[Message], last_answer_only: bool = False) -> lis
 
 
 def _by_mask(tokenizer: Tokenizer, ids: Sequence[int], mask: Sequence[bool]) -> list[Segment]:
-    """Decode the stretches of equal mask; BOS and EOS, which decoding leaves out, are written."""
+    """Decode the stretches of equal mask; control ids, which decoding leaves out, are written."""
     segments: list[Segment] = []
     start = 0
     for end in range(1, len(ids) + 1):
@@ -192,7 +192,7 @@ def _by_mask(tokenizer: Tokenizer, ids: Sequence[int], mask: Sequence[bool]) -> 
 
 def _decode(tokenizer: Tokenizer, ids: Sequence[int], before: Sequence[int]) -> str:
     """The text of ids that follow others: decoding alone would lose the space they start with."""
-    names = {tokenizer.bos_id: "<s>", tokenizer.eos_id: "</s>"}
+    names = tokenizer.control
     text = ""
     run = list(before)
     shown = tokenizer.decode(run)

@@ -24,6 +24,8 @@ _CHUNK = 2_000
 def write_shard(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> int:
     """Tokenise documents as BOS + text + EOS into `folder`; returns the number of tokens.
 
+    Where a vocabulary has no BOS, a document begins with the EOS that separates documents.
+
     Raises:
         UserError: there is no text at all.
     """
@@ -35,7 +37,7 @@ def write_shard(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> int
         for chunk in _chunks(texts):
             for ids in tokenizer.encode_batch(chunk):
                 starts.append(total)
-                row = np.asarray([tokenizer.bos_id, *ids, tokenizer.eos_id], dtype)
+                row = np.asarray([tokenizer.start_id, *ids, tokenizer.eos_id], dtype)
                 file.write(row.tobytes())
                 total += len(row)
     if not starts:

@@ -11,24 +11,33 @@ from pathlib import Path
 import torch
 
 from arriero._version import __version__
+from arriero.inference.native.build import native
 from arriero.road.forecast import forecast
 from arriero.road.recipe import load_recipe
 
-_EXTRAS = {"transformers": "evaluation", "pyarrow": "corpus", "fastapi": "serving"}
+_EXTRAS = {
+    "transformers": "evaluation",
+    "pyarrow": "corpus",
+    "starlette": "serving",
+    "gguf": "gguf",
+}
 
 
 def examine() -> list[str]:
-    """Lines about versions, cores, memory, disk, accelerators and the time of `tiny` here."""
+    """Lines about versions, cores, memory, disk, accelerators, compiler and the time of `tiny`."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     missing = [
         f"{name} (arriero[{extra}])" for name, extra in _EXTRAS.items() if not find_spec(name)
     ]
     expected = forecast(load_recipe("tiny"))
+    built = native()
+    decoding = "yes" if built.library else "no, sampling is several times slower"
     return [
         f"arriero {__version__}, Python {platform.python_version()}, PyTorch {torch.__version__}",
         f"{os.cpu_count()} CPU cores, {_memory()}, {free:.0f} GB of disk free here",
         f"accelerators: {', '.join(gpus) or 'none; everything runs on the CPU'}",
+        f"compiled decoding: {decoding} ({built.why})",
         f"optional parts not installed: {', '.join(missing) or 'none'}",
         f"`arriero run tiny` would take about {expected.minutes:.0f} min here",
     ]

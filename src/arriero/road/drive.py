@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from arriero.inference.native.build import native
 from arriero.records import UserError
 from arriero.road.forecast import forecast
 from arriero.road.manifest import current_stages
@@ -46,7 +47,8 @@ def drive(
         steps = steps[: _position(steps, only, last=True) + 1]
         allowed = [step.name for step in steps if step.verb == only]
     _say_forecast(recipe, run, say)
-    choose_device(recipe)
+    if choose_device(recipe).type == "cpu" and native().library is None:
+        say(f"sampling is not compiled, so it takes several times as long: {native().why}")
     # Only now, when nothing is left that could refuse the command.
     for step in again:
         forget(run / step.name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from arriero.model.config import ModelConfig
 from arriero.road.recipe import Recipe
 
 # Share of the matrix-product rate that whole training and sampling reach on small models.
@@ -42,6 +43,12 @@ def forecast(recipe: Recipe) -> Forecast:
     disk = parameters * (_CHECKPOINT_COPIES + _MODEL_FOLDERS)
     disk += recipe.pretrain.num_tokens * _CORPUS_BYTES_A_TOKEN
     return Forecast(seconds / 60, disk / 1e9)
+
+
+def training_seconds(recipe: Recipe, model: ModelConfig, length: int, num_tokens: float) -> float:
+    """What training a model on so many tokens, in rows of `length`, takes on the device."""
+    rate = _matmul_flops(recipe) * _TRAINING_UTILISATION
+    return num_tokens * model.flops_per_token(length) / rate
 
 
 def _tokens(recipe: Recipe) -> tuple[float, float]:

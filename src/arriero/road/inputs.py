@@ -65,10 +65,10 @@ def prepare(config: DataConfig, folder: Path) -> Inputs:
             world=config.world.seed,
         )
     return Inputs(
-        corpus=_existing("corpus", config.corpus),
-        instructions=_existing("instructions", config.instructions),
-        helpfulness=_existing("helpfulness", config.helpfulness),
-        safety=_existing("safety", config.safety),
+        corpus=existing_files("corpus", config.corpus),
+        instructions=existing_files("instructions", config.instructions),
+        helpfulness=existing_files("helpfulness", config.helpfulness),
+        safety=existing_files("safety", config.safety),
         world=None,
     )
 
@@ -163,7 +163,12 @@ def _mixed(world: World, split: str, count: int, config: WorldConfig) -> list[Pr
     return [prompt for _, _, prompt in sorted(placed, key=lambda item: item[:2])]
 
 
-def _existing(key: str, names: Sequence[str]) -> tuple[Path, ...]:
+def existing_files(key: str, names: Sequence[str]) -> tuple[Path, ...]:
+    """The paths of a key of the recipe.
+
+    Raises:
+        UserError: none is named, or one is not there.
+    """
     if not names:
         raise UserError(f"no {key} named; say --data.{key} PATH [PATH ...]")
     return tuple(given_paths([Path(name).expanduser() for name in names]))

@@ -15,7 +15,9 @@ from pydantic_core import ErrorDetails
 
 from arriero.equations.carbon import GRID_INTENSITY
 from arriero.model.config import ModelConfig
+from arriero.model.weights import shape_of
 from arriero.records import UserError
+from arriero.stages.ablation import AblationConfig
 from arriero.stages.evaluate import EvaluateConfig
 from arriero.stages.ppo import PpoConfig
 from arriero.stages.preferences import PreferencesConfig
@@ -101,6 +103,11 @@ class Recipe(BaseModel):
     carbon_intensity: float = Field(
         default=GRID_INTENSITY, gt=0, description="kg CO2eq a kWh; 0.4235 as in Table 2"
     )
+    base: str = Field(
+        default="",
+        description="a model folder to start from: its tokenizer and shape replace the recipe's, "
+        "and pretraining goes on from its weights (pretrain.num_tokens 0 leaves them as they are)",
+    )
     data: DataConfig = Field(default_factory=DataConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
@@ -111,6 +118,7 @@ class Recipe(BaseModel):
     rejection: RejectionConfig = Field(default_factory=RejectionConfig)
     ppo: PpoConfig = Field(default_factory=PpoConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    ablation: AblationConfig = Field(default_factory=AblationConfig)
 
     @model_validator(mode="after")
     def _rows_fit_the_context(self) -> Recipe:
@@ -122,6 +130,8 @@ class Recipe(BaseModel):
         ):
             if length > context:
                 raise ValueError(f"{name} is {length}, the model's context {context}")
+        if not self.base and not self.pretrain.num_tokens:
+            raise ValueError("pretrain.num_tokens is 0: only a model that `base` names has weights")
         return self
 
 
@@ -146,6 +156,13 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
     for key, value in (overrides or {}).items():
         _set(values, key, value)
     values.setdefault("name", Path(name_or_path).stem)
+    if base := values.get("base"):
+        clashing = [key for key in overrides or {} if key.startswith("model.")]
+        if clashing:
+            raise UserError(
+                f"--{clashing[0]}: with `base` the shape is that of {base}; leave it out"
+            )
+        values["model"] = shape_of(Path(str(base))).model_dump()
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
@@ -201,6 +218,12 @@ def scaled(recipe: Recipe) -> Recipe:
             ),
             "evaluate": recipe.evaluate.model_copy(
                 update={"prompts_per_set": times(recipe.evaluate.prompts_per_set, 32)}
+            ),
+            "ablation": recipe.ablation.model_copy(
+                update={
+                    "num_tokens": times(recipe.ablation.num_tokens),
+                    "held_out": times(recipe.ablation.held_out, 32),
+                }
             ),
         }
     )
@@ -279,7 +302,8 @@ def unknown_key(key: str) -> str:
 
 def _toml_table(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
     tables = {key: value for key, value in values.items() if isinstance(value, dict)}
-    plain = {key: value for key, value in values.items() if key not in tables}
+    # TOML has no word for nothing: a key without a value is left out, and is None again when read.
+    plain = {k: v for k, v in values.items() if k not in tables and v is not None}
     if prefix and plain:
         yield f"\n[{prefix}]\n"
     for key, value in plain.items():

@@ -48,19 +48,7 @@ def stations(recipe: Recipe, run: Path) -> list[Step]:
     files = _Files(run, inputs)
     return [
         _inputs(recipe, inputs),
-        Step(
-            TOKENIZER,
-            "tokenizer",
-            {"vocab_size": recipe.model.vocab_size, **_config(recipe.tokenizer)},
-            (INPUTS,),
-            lambda space: tokenizer.run(
-                recipe.tokenizer,
-                vocab_size=recipe.model.vocab_size,
-                corpus=inputs.corpus,
-                instructions=inputs.instructions,
-                workspace=space,
-            ),
-        ),
+        tokenizer_step(recipe, inputs),
         Step(
             PRETRAIN,
             "pretrain",
@@ -71,8 +59,10 @@ def stations(recipe: Recipe, run: Path) -> list[Step]:
                 model_config=recipe.model,
                 corpus=inputs.corpus,
                 tokenizer_folder=run / TOKENIZER / "model",
+                start=Path(recipe.base) if recipe.base else None,
                 workspace=space,
             ),
+            external=_base_hash(recipe),
         ),
         Step(
             SFT,
@@ -167,6 +157,43 @@ def _inputs(recipe: Recipe, inputs: Inputs) -> Step:
         run,
         external=hash_inputs(external) if external else "",
     )
+
+
+def tokenizer_step(recipe: Recipe, inputs: Inputs) -> Step:
+    """The tokenizer of the recipe: trained on the inputs, or that of the base it starts from."""
+
+    def run(space: Workspace) -> None:
+        if recipe.base:
+            tokenizer.adopt(
+                Path(recipe.base),
+                corpus=inputs.corpus,
+                context=recipe.model.context,
+                workspace=space,
+            )
+            return
+        tokenizer.run(
+            recipe.tokenizer,
+            vocab_size=recipe.model.vocab_size,
+            corpus=inputs.corpus,
+            instructions=inputs.instructions,
+            workspace=space,
+        )
+
+    return Step(
+        TOKENIZER,
+        "tokenizer",
+        {"vocab_size": recipe.model.vocab_size, **_config(recipe.tokenizer)},
+        (INPUTS,),
+        run,
+        external=_base_hash(recipe),
+    )
+
+
+def _base_hash(recipe: Recipe) -> str:
+    """Of every file of the model that a run starts from; empty where it starts from none."""
+    if not recipe.base:
+        return ""
+    return hash_inputs(path for path in sorted(Path(recipe.base).iterdir()) if path.is_file())
 
 
 def _preferences(recipe: Recipe, run: Path, inputs: Inputs) -> Step:

@@ -203,15 +203,15 @@ def _few_shot_answers(
     for prompt in prompts:
         asked = " ".join(message.content for message in prompt.messages)
         ids = tokenizer.encode(f"{shown}Question: {asked}\nAnswer:")
-        encoded.append([tokenizer.bos_id, *ids])
+        encoded.append([tokenizer.start_id, *ids])
     room = base.model.config.context - max(len(ids) for ids in encoded)
     limited = sampling.model_copy(
         update={
             "max_new_tokens": max(1, min(sampling.max_new_tokens, room)),
-            "stop_ids": (tokenizer.encode("\n")[-1],),
+            "stop_ids": tokenizer.newline_ids,
         }
     )
-    sampled = generate(base.model, encoded, limited, seed=seed)
+    sampled = generate(base.model, encoded, limited, seed=seed, ends=tokenizer.special.ends)
     return [
         Answer(tokenizer.decode(samples[0].tokens).strip().split("\n")[0], ids, samples[0])
         for ids, samples in zip(encoded, sampled, strict=True)

@@ -24,6 +24,7 @@ from arriero.records.prompt import Track
 from arriero.stages.sampling import ChatModel
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import encode_answer, encode_prompt
+from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
 from arriero.training.meters import TimeLeft
 
@@ -126,7 +127,7 @@ def adopt(
     Some prompts are kept back for the policy: rejection sampling, PPO, its early stop and the final
     evaluation ask what the reward models have not seen.
     """
-    tokenizer = Tokenizer.load(tokenizer_folder)
+    tokenizer = load_tokenizer(tokenizer_folder)
     random = np.random.default_rng(workspace.seed)
     dropped: Counter[str] = Counter()
     sides: dict[_Key, str] = {}

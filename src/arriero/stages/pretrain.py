@@ -20,9 +20,11 @@ from arriero.equations.language_loss import chunked_token_loss_sum
 from arriero.inference.generate import Sampling, generate
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
-from arriero.model.weights import save_language_model
+from arriero.model.weights import load_language_model, save_language_model
+from arriero.records import UserError
 from arriero.stages.fitting import Precision, autocast, fit
 from arriero.stages.workspace import Workspace
+from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
 from arriero.training.optimizer import OptimizerConfig
 
@@ -34,7 +36,7 @@ class PretrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    num_tokens: int = Field(default=2_000_000_000_000, gt=0, description="tokens to train on; 2T")
+    num_tokens: int = Field(default=2_000_000_000_000, ge=0, description="tokens to train on; 2T")
     tokens_per_step: int = Field(default=4_194_304, gt=0, description="global batch in tokens; 4M")
     row_length: int = Field(default=4096, gt=0, description="tokens a row; 4,096")
     micro_rows: int = Field(default=4, gt=0, description="rows that go through the model at once")
@@ -54,8 +56,8 @@ class PretrainConfig(BaseModel):
 
     @property
     def num_steps(self) -> int:
-        """Optimizer steps of the whole run."""
-        return max(1, self.num_tokens // (self.rows_per_step * self.row_length))
+        """Optimizer steps of the whole run; none where there are no tokens."""
+        return self.num_tokens and max(1, self.num_tokens // (self.rows_per_step * self.row_length))
 
 
 def run(
@@ -64,14 +66,24 @@ def run(
     model_config: ModelConfig,
     corpus: Sequence[Path],
     tokenizer_folder: Path,
+    start: Path | None = None,
     workspace: Workspace,
 ) -> None:
-    """Train the base model into `folder/model`."""
-    tokenizer = Tokenizer.load(tokenizer_folder)
+    """Train the base model into `folder/model`, from new weights or on from those of `start`."""
+    tokenizer = load_tokenizer(tokenizer_folder)
+    if tokenizer.vocab_size > model_config.vocab_size:
+        raise UserError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens; "
+            f"raise model.vocab_size from {model_config.vocab_size}"
+        )
     shard = _shard(config, corpus, tokenizer, workspace)
     # The last rows are held out; training permutes the ones before them.
     num_train = shard.num_rows - num_held_out_rows(config, shard)
-    model = LanguageModel.fresh(model_config, workspace.seed).to(workspace.device)
+    if start is None:
+        model = LanguageModel.fresh(model_config, workspace.seed)
+    else:
+        model = load_language_model(start, dtype=torch.float32)
+    model.to(workspace.device)
 
     def micro_batches(step: int) -> list[PackedBatch]:
         rows = row_order(num_train, config.rows_per_step, step, workspace.seed)
@@ -104,17 +116,17 @@ def run(
             workspace.show(sample["prompt"], sample["text"])
         else:
             meter.record(report)
-    save_language_model(model, workspace.model)
+    save_language_model(model, workspace.model, tokenizer.special)
     tokenizer.save(workspace.model, model_max_length=model_config.context)
-    last = workspace.last_metrics()
+    valid_loss = mean_loss(model, held_out, workspace.device)
     workspace.write_results(
         {
             "parameters": model_config.num_parameters,
             "tokens": config.num_steps * config.rows_per_step * config.row_length,
             "corpus_tokens": len(shard.tokens),
-            "train_loss": last["loss"],
-            "valid_loss": last["valid_loss"],
-            "perplexity": None if last["valid_loss"] is None else math.exp(last["valid_loss"]),
+            "train_loss": workspace.last_metrics()["loss"] if config.num_steps else None,
+            "valid_loss": valid_loss,
+            "perplexity": None if valid_loss is None else math.exp(valid_loss),
             "samples": _samples(model, shard, tokenizer, workspace.seed),
         }
     )
@@ -169,7 +181,8 @@ def _samples(
     """A few held-out openings and how the model goes on."""
     last = range(max(0, shard.num_rows - count), shard.num_rows)
     starts = shard.batch(last).tokens[:, :12].tolist()
-    continuations = generate(model, starts, Sampling(temperature=0.7, max_new_tokens=40), seed=seed)
+    sampling = Sampling(temperature=0.7, max_new_tokens=40)
+    continuations = generate(model, starts, sampling, seed=seed, ends=tokenizer.special.ends)
     return [
         {"prompt": tokenizer.decode(start), "text": tokenizer.decode(samples[0].tokens)}
         for start, samples in zip(starts, continuations, strict=True)

@@ -30,6 +30,7 @@ from arriero.records.prompt import Track
 from arriero.stages.fitting import Precision, autocast, fit
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import encode_answer, encode_prompt
+from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
 from arriero.training.optimizer import OptimizerConfig, completed_by
 
@@ -93,7 +94,7 @@ def run(
     workspace: Workspace,
 ) -> None:
     """Train the reward model of `track` into `folder/model` and try it on every test set."""
-    tokenizer = Tokenizer.load(start)
+    tokenizer = load_tokenizer(start)
     language = load_language_model(start)
     model = ScoreModel.from_language_model(language, workspace.seed).to(workspace.device)
     rows, mix = mixed_rows(config, track, train, workspace.seed)
@@ -129,7 +130,7 @@ def run(
         unit="pairs",
     ):
         meter.record(report)
-    save_score_model(model, workspace.model)
+    save_score_model(model, workspace.model, tokenizer.special)
     tokenizer.save(workspace.model, model_max_length=model.config.context)
     accuracy, histogram = _tried(model, tokenizer, track, test, workspace)
     workspace.write_results(

@@ -13,6 +13,7 @@ from arriero.model.heads import LanguageModel
 from arriero.model.weights import load_language_model
 from arriero.records import Prompt, UserError
 from arriero.tokenizer.chat import encode_prompt
+from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
 
 
@@ -40,7 +41,7 @@ class ChatModel:
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> ChatModel:
         """Open a folder; raises UserError where it is not a chat model's."""
-        return cls(load_language_model(folder).to(device).eval(), Tokenizer.load(folder))
+        return cls(load_language_model(folder).to(device).eval(), load_tokenizer(folder))
 
     def answers(
         self,
@@ -64,6 +65,7 @@ class ChatModel:
             encoded,
             sampling,
             seed=seed,
+            ends=self.tokenizer.special.ends,
             keys=range(first_key, first_key + len(encoded)),
             num_samples=num_samples,
             max_rows=max_rows,

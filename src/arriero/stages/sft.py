@@ -26,6 +26,7 @@ from arriero.stages.fitting import Precision, autocast, fit
 from arriero.stages.pretrain import mean_loss, packed_loss_sum
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import EncodedDialog, encode_dialogs, encode_prompt
+from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
 from arriero.training.optimizer import OptimizerConfig, completed_by
 
@@ -99,7 +100,7 @@ def fine_tune(
     Raises:
         UserError: no dialog fits into a row.
     """
-    tokenizer = Tokenizer.load(base)
+    tokenizer = load_tokenizer(base)
     model = load_language_model(base).to(workspace.device)
     fitting, encoded = _encode(dialogs, tokenizer, min(config.row_length, model.config.context))
     # A fixed shuffle picks the held-out dialogs, so they are no tail of one source.
@@ -190,7 +191,7 @@ def _fit(
 
 def save_chat_model(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
     """Write a chat model's folder, tokenizer and chat template included."""
-    save_language_model(model, folder)
+    save_language_model(model, folder, tokenizer.special)
     tokenizer.save(folder, model_max_length=model.config.context)
 
 
@@ -215,7 +216,8 @@ def _samples(
     model: LanguageModel, tokenizer: Tokenizer, dialogs: Sequence[Dialog], seed: int
 ) -> list[dict[str, str]]:
     prompts = [encode_prompt(tokenizer, dialog.prompt) for dialog in dialogs]
-    answers = generate(model, prompts, Sampling(temperature=0.7, max_new_tokens=64), seed=seed)
+    sampling = Sampling(temperature=0.7, max_new_tokens=64)
+    answers = generate(model, prompts, sampling, seed=seed, ends=tokenizer.special.ends)
     return [
         {"prompt": dialog.prompt[-1].content, "answer": tokenizer.decode(samples[0].tokens).strip()}
         for dialog, samples in zip(dialogs, answers, strict=True)
