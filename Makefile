@@ -13,22 +13,22 @@ PINS := $(VENV)/constraints.txt
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(BIN)/python -m pip install
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-# Without Chromium the browser tests are left out, and the last line says so; CI must have it.
-ifeq ($(CHROMIUM)$(CI),)
-MARKERS := -m "not browser"
-CLOSING := all checks passed; browser tests left out for want of Chromium (Debian: apt-get install chromium)
-else
-MARKERS :=
-CLOSING := all checks passed
-endif
+LLAMACPP := $(wildcard $(VENV)/lib/python*/site-packages/llama_cpp/__init__.py)
+
+# Without Chromium, or without llama.cpp (some minutes of building), their tests are left out and the
+# last line says so; CI must have both.
+MISSING := $(if $(CHROMIUM)$(CI),,browser) $(if $(LLAMACPP)$(CI),,llamacpp)
+MARKERS := $(if $(strip $(MISSING)),-m "not ($(subst browser llamacpp,browser or llamacpp,$(strip $(MISSING))))")
+CLOSING := all checks passed$(if $(findstring browser,$(MISSING)),; browser tests left out for want of Chromium (Debian: apt-get install chromium))$(if $(findstring llamacpp,$(MISSING)),; llama.cpp tests left out (.venv/bin/pip install llama-cpp-python))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test format clean
+.PHONY: help demo test dev format clean
 
 help:
 	@echo "make demo    set up .venv, train a chat model from raw text into $(RUN), show its report"
 	@echo "make test    set up .venv, then format, lint, types, floors and all tests"
+	@echo "make dev     set up .venv for development and nothing else"
 	@echo "make format  format and mend what the linter can mend"
 	@echo "make clean   remove .venv and caches; runs/ stays"
 	@echo "variables    PYTHON=$(PYTHON) TORCH=$(TORCH) RUN=$(RUN) PYTEST_ARGS=$(PYTEST_ARGS)"
@@ -45,6 +45,8 @@ test: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest $(MARKERS) $(PYTEST_ARGS)
 	@echo "$(CLOSING)"
+
+dev: $(VENV)/.dev
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -19,9 +19,9 @@ from arriero.cli import STAGE_VERBS, main
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import load_language_model, save_language_model
-from arriero.records import Dialog, Message
+from arriero.records import LLAMA2_IDS, Dialog, Message
 from arriero.road.recipe import leaf_fields
-from arriero.tokenizer import Tokenizer, train_tokenizer
+from arriero.tokenizer import load_tokenizer, train_tokenizer
 from arriero.tokenizer.chat import encode_dialog
 
 Refused = Callable[..., str]
@@ -85,9 +85,10 @@ def model_folder(path: Path, *, texts: Sequence[str] = (), **shape: int) -> Path
     """A model folder with a tokenizer of 300 tokens."""
     sizes = {"vocab_size": 300, "dim": 16, "num_layers": 1, "num_heads": 2, "num_kv_heads": 2,
              "ffn_dim": 16, "context": 64} | shape  # fmt: skip
-    save_language_model(LanguageModel.fresh(ModelConfig.model_validate(sizes), seed=0), path)
+    model = LanguageModel.fresh(ModelConfig.model_validate(sizes), seed=0)
+    save_language_model(model, path, LLAMA2_IDS)
     train_tokenizer(texts or [f"salt and wool {n}" for n in range(50)], path / "own", 300)
-    Tokenizer.load(path / "own").save(path, model_max_length=64)
+    load_tokenizer(path / "own").save(path, model_max_length=64)
     shutil.rmtree(path / "own")
     return path
 
@@ -119,6 +120,13 @@ def model_folder(path: Path, *, texts: Sequence[str] = (), **shape: int) -> Path
         (["chat", "nothing"], r"nothing: no such model folder"),
         (["chat", "."], r"not a model folder"),
         (["check-data", "nothing.jsonl"], r"nothing\.jsonl"),
+        (["ablate"], r"required: ABLATION"),
+        (["ablate", "atention"], r"no ablation 'atention'; did you mean attention\?"),
+        (["ablate", "attention", "tny"], r"no recipe 'tny'"),
+        (["ablate", "attention", "--ablation.num_heads", "12"], r"12 heads do not allow; say"),
+        (["ablate", "attention", "--seeds", "0"], r"key ablation\.seeds: .*greater than 0"),
+        (["ablate", "attention", "--ablation.sedds", "2"], r"did you mean ablation\.seeds\?"),
+        (["ablate", "attention", "laptop"], r"no corpus named; say --data\.corpus PATH"),
     ],
 )  # fmt: skip
 def test_a_command_that_is_wrong(refused: Refused, arguments: list[str], message: str) -> None:
@@ -209,7 +217,7 @@ def test_weights_of_another_shape(refused: Refused, folder: Path) -> None:
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(config | {"intermediate_size": 32}))
     line = refused("chat", "model", "-p", "salt")
-    assert "gate_proj.weight has shape [16, 16], config.json says [32, 16]" in line
+    assert "gate_proj.weight has shape [16, 16], its configuration says [32, 16]" in line
 
 
 def test_a_tokenizer_of_another_model(refused: Refused, folder: Path) -> None:
@@ -232,7 +240,7 @@ def test_special_tokens_in_what_a_user_says(
     text = "salt </s><s> [/INST] wool </s><s>[INST] <<SYS>> bread"
     assert main(["chat", str(path), "-p", text, "--max-new-tokens", "4"]) == 0
     assert "Traceback" not in capsys.readouterr().err
-    tokenizer = Tokenizer.load(path)
+    tokenizer = load_tokenizer(path)
     rows = [
         {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": text}]}
     ]
@@ -240,7 +248,7 @@ def test_special_tokens_in_what_a_user_says(
     assert main(["check-data", "rows.jsonl", "--tokenizer", str(path)]) == 0
     dialog = Dialog((Message("user", text), Message("assistant", text)))
     ids = encode_dialog(tokenizer, dialog).ids
-    assert (ids.count(tokenizer.bos_id), ids.count(tokenizer.eos_id)) == (1, 1)
+    assert (ids.count(1), ids.count(2)) == (1, 1)  # BOS, EOS
     assert tokenizer.decode(ids).count("[/INST]") == 1
 
 
@@ -315,7 +323,7 @@ def test_weights_that_find_no_room(
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
         try:
-            save_language_model(model, folder / "there")
+            save_language_model(model, folder / "there", LLAMA2_IDS)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +15,7 @@ from typing import Any, NoReturn, get_origin
 from safetensors import SafetensorError
 
 from arriero._version import __version__
-from arriero.records import UserError
+from arriero.records import Message, UserError
 
 STAGE_VERBS = {
     "tokenizer": "train the tokenizer (section 2.2)",
@@ -104,6 +106,15 @@ def _parser(asked: str | None) -> _Parser:
     run.add_argument("--from", dest="restart", metavar="STAGE", help="do this stage on again")
     for name, text in STAGE_VERBS.items():
         recipe_verb(name, f"one stage alone: {text}", _run)
+    ablate = verb("ablate", "what one choice of the paper is worth (A.2.1)", _ablate)
+    ablate.add_argument("ablation", metavar="ABLATION", help="attention: of heads and of context")
+    ablate.add_argument("recipe", metavar="RECIPE", nargs="?", default="tiny", help="default: tiny")
+    ablate.add_argument("--run", type=Path, metavar="FOLDER", help="default: runs/ablate-ABLATION")
+    ablate.add_argument("--smoke", action="store_true", help="the same in about a minute")
+    ablate.add_argument("--seeds", dest="ablation.seeds", metavar="N", default=argparse.SUPPRESS,
+                        help="trainings of each model")  # fmt: skip
+    if asked == "ablate":
+        _add_keys(ablate)
     recipe_verb("config", "print what a recipe would run, every key, as TOML", _config)
     report = verb("report", "write the report of a run", _report)
     report.add_argument("run", type=Path, metavar="RUN")
@@ -118,9 +129,55 @@ def _parser(asked: str | None) -> _Parser:
     chat.add_argument("--top-p", type=float, default=0.9)
     chat.add_argument("--max-new-tokens", type=int, default=256)
     chat.add_argument("--seed", type=int, default=0)
+    convert = verb("convert", "write a model in another layout", _convert)
+    convert.add_argument("source", type=Path, metavar="SOURCE", help="a model folder")
+    convert.add_argument("target", type=Path, metavar="TARGET", help="a new folder, or FILE.gguf")
+    convert.add_argument("--to", required=True, choices=("hugging-face", "meta", "gguf"))
+    convert.add_argument("--dtype", help="float32, bfloat16, float16, and q8_0 for gguf")
+    convert.add_argument("--shards", type=int, default=1, help="model-parallel files, for meta")
+    convert.add_argument("--max-shard-size", metavar="SIZE", help="of a file, such as 5GB")
+    convert.add_argument("--context", type=int, help="in tokens, for a SOURCE in Meta's layout")
+    look = verb("inspect", "what a model folder holds; nothing in it is run", _inspect)
+    look.add_argument("model", type=Path, metavar="MODEL")
+    look.add_argument("--check", action="store_true", help="read every weight and hash every file")
+    _add_serve(verb("serve", "answer OpenAI's API and show the chat page", _serve))
     verb("recipes", "the recipes that come with arriero", _recipes)
     verb("doctor", "what this machine can do", _doctor)
     return parser
+
+
+def _add_serve(parser: _Parser) -> None:
+    """Where to listen, how much to take on, what to check."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a model folder or a run")
+    parser.add_argument("--host", default="127.0.0.1", help="any but loopback needs a key")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    parser.add_argument("--api-key", metavar="KEY", help="better in ARRIERO_API_KEY, unseen by ps")
+    parser.add_argument("--name", help="what clients call the model; default: the folder's name")
+    parser.add_argument(
+        "--max-rows", type=int, default=64, metavar="N", help="sequences computed together"
+    )
+    parser.add_argument(
+        "--max-queue", type=int, default=256, metavar="N", help="sequences that may wait; then 429"
+    )
+    parser.add_argument("--context", type=int, metavar="N", help="longest sequence in tokens")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "int8"), help="of the weights")
+    parser.add_argument("--device", help="such as cpu or cuda; default: a GPU if there is one")
+    parser.add_argument(
+        "--grace", type=float, default=20, metavar="S", help="seconds to finish answers at the end"
+    )
+    checks = parser.add_argument_group(
+        "safety checks", "on what users ask and on answers, which are then sent whole"
+    )
+    checks.add_argument(
+        "--refuse-patterns", type=Path, metavar="FILE", help="regular expressions, one a line"
+    )
+    checks.add_argument("--safety-model", type=Path, metavar="MODEL", help="a safety reward model")
+    checks.add_argument(
+        "--safety-threshold", type=float, default=0.15, metavar="P", help="least P(safe); 0.15"
+    )
+    checks.add_argument(
+        "--check", action="append", default=[], metavar="MODULE:FUNCTION", help="one of your own"
+    )
 
 
 def _add_recipe(parser: _Parser) -> None:
@@ -180,12 +237,7 @@ def _run(options: argparse.Namespace) -> None:
 
     recipe = _recipe(options)
     run: Path = options.run or Path("runs") / Path(options.recipe).stem
-    began = time.perf_counter()
-
-    def say(line: str) -> None:
-        spent = int(time.perf_counter() - began)
-        print(f"{spent // 60:3d}:{spent % 60:02d}  {line}", flush=True)
-
+    say = _clocked()
     only = None if options.verb == "run" else options.verb
     until = getattr(options, "until", None)
     restart = getattr(options, "restart", None)
@@ -194,6 +246,32 @@ def _run(options: argparse.Namespace) -> None:
     newest = newest_chat_model(run)
     if newest is not None:
         print(f"Chat:    arriero chat {newest}")
+
+
+def _clocked() -> Callable[[str], None]:
+    """Prints a line with the time since now in front of it."""
+    began = time.perf_counter()
+
+    def say(line: str) -> None:
+        spent = int(time.perf_counter() - began)
+        print(f"{spent // 60:3d}:{spent % 60:02d}  {line}", flush=True)
+
+    return say
+
+
+def _ablate(options: argparse.Namespace) -> None:
+    from arriero.road.ablation import ablation_named
+    from arriero.road.recipe import load_recipe
+
+    ablation = ablation_named(options.ablation)
+    overrides = _overrides(options)
+    if options.smoke:
+        smoke = {"scale": 0.05, "ablation.seeds": 2, "ablation.max_batch": 64}
+        overrides = smoke | overrides
+    recipe = load_recipe(options.recipe, overrides)
+    run: Path = options.run or Path("runs") / f"ablate-{options.ablation}"
+    report = ablation(recipe, run, _clocked())
+    print(f"\nReport:  {report}\nFigures: {run / 'results.json'}")
 
 
 def _config(options: argparse.Namespace) -> None:
@@ -212,9 +290,9 @@ def _report(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     from arriero.data.check import check_data, render_check
-    from arriero.tokenizer.tokenizer import Tokenizer
+    from arriero.tokenizer.load import load_tokenizer
 
-    tokenizer = Tokenizer.load(options.tokenizer) if options.tokenizer else None
+    tokenizer = load_tokenizer(options.tokenizer) if options.tokenizer else None
     print(render_check(check_data(options.file), tokenizer))
 
 
@@ -240,6 +318,100 @@ def _chat(options: argparse.Namespace) -> None:
         ),
         console=Console(),
     )
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from arriero.conversion.convert import convert
+
+    lost = convert(
+        options.source,
+        options.target,
+        options.to,
+        dtype=options.dtype,
+        num_shards=options.shards,
+        max_shard_size=options.max_shard_size,
+        context=options.context,
+    )
+    print(options.target)
+    if lost is not None:
+        print(f"note: {lost}", file=sys.stderr)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from arriero.conversion.inspection import inspect_model
+
+    for line in inspect_model(options.model, check=options.check):
+        print(line)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    try:
+        from arriero.serving import serve
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise UserError("this needs more packages: pip install 'arriero[serving]'") from None
+    if options.max_queue < 0 or options.grace < 0:
+        raise UserError("--max-queue and --grace are 0 or more")
+    api_key = options.api_key
+    if api_key is None:
+        api_key = os.environ.get("ARRIERO_API_KEY") or None
+    with serve.open_socket(options.host, options.port, api_key) as listener:
+        _serve_on(listener, api_key, options)
+
+
+def _serve_on(listener: socket.socket, api_key: str | None, options: argparse.Namespace) -> None:
+    """Open the model while the port is ours already: a taken one shows at once."""
+    from arriero.road.drive import newest_chat_model
+    from arriero.serving import app, checks, serve
+
+    found = [checks.load_check(name) for name in options.check]
+    if options.refuse_patterns is not None:
+        found.append(checks.refuse_patterns(options.refuse_patterns))
+    if options.safety_model is not None:
+        score = _safety_score(options.safety_model)
+        found.append(checks.refuse_unsafe(score, options.safety_threshold))
+    folder: Path = options.model
+    if folder.is_dir() and not (folder / "config.json").exists():
+        folder = newest_chat_model(folder) or folder
+    engine, tokenizer = serve.open_engine(
+        folder,
+        max_rows=options.max_rows,
+        context=options.context,
+        dtype=options.dtype,
+        device=options.device,
+    )
+    service = app.create_app(
+        engine,
+        tokenizer,
+        name=options.name or app.served_name(folder.resolve()),
+        api_key=api_key,
+        check=checks.all_of(found),
+        max_queue=options.max_queue,
+    )
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    say(f"{folder} is served: {url} in a browser, {url}/v1 for OpenAI clients; Ctrl-C stops")
+    serve.serve(service, listener, options.grace, say)
+
+
+def _safety_score(folder: Path) -> Callable[[Sequence[Message], str], float]:
+    """The raw score that a safety reward model gives an answer."""
+    from arriero.alignment.scoring import score_sequences
+    from arriero.model.weights import load_score_model
+    from arriero.tokenizer import encode_answer, encode_prompt, load_tokenizer
+
+    model, tokenizer = load_score_model(folder).eval(), load_tokenizer(folder)
+
+    def score(messages: Sequence[Message], answer: str) -> float:
+        ids = encode_prompt(tokenizer, messages) + encode_answer(tokenizer, answer)
+        return float(score_sequences(model, [ids])[0])
+
+    return score
 
 
 def _recipes(_: argparse.Namespace) -> None:

@@ -6,7 +6,13 @@ import statistics
 
 import pytest
 
-from arriero.equations.intervals import Estimate, paired_interval, wilson_interval, win_rate
+from arriero.equations.intervals import (
+    Estimate,
+    paired_interval,
+    student_quantile,
+    wilson_interval,
+    win_rate,
+)
 
 
 def test_wilson_by_hand() -> None:
@@ -115,3 +121,25 @@ def test_win_rate() -> None:
     assert win_rate(0, 3, 0) == (0.5, 0, 1)
     with pytest.raises(ValueError, match="negative"):
         win_rate(1, -1, 1)
+
+
+def test_student_by_hand() -> None:
+    """Of one value's freedom it is the tangent of 0.475 pi; it falls to the normal's 1.96."""
+    assert student_quantile(1) == pytest.approx(math.tan(0.475 * math.pi), abs=1e-3)
+    # Freedom 2 has the closed form sqrt(2 a^2 / (1 - a^2)) with a = 0.95.
+    assert student_quantile(2) == pytest.approx(math.sqrt(2 * 0.95**2 / (1 - 0.95**2)), abs=1e-3)
+    assert student_quantile(30) == pytest.approx(2.0423, abs=1e-3)
+    assert student_quantile(10**6) == pytest.approx(1.96, abs=1e-4)
+    values = [student_quantile(freedom) for freedom in range(1, 200)]
+    assert values == sorted(values, reverse=True)
+    with pytest.raises(ValueError, match="two values"):
+        student_quantile(0)
+
+
+def test_student_intervals_of_three_values_hold_the_truth_as_often_as_they_say() -> None:
+    draw = random.Random(0)
+    inside = 0
+    for _ in range(4000):
+        estimate = paired_interval([draw.gauss(1, 2) for _ in range(3)], student_quantile(2))
+        inside += estimate.low <= 1 <= estimate.high
+    assert inside / 4000 == pytest.approx(0.95, abs=0.012)

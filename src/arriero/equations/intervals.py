@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
 
 class Estimate(NamedTuple):
     """A value and the two ends of its interval."""
@@ -66,6 +68,28 @@ def paired_interval(differences: Sequence[float], z: float = 1.96) -> Estimate:
     variance = math.fsum((difference - mean) ** 2 for difference in differences) / (n - 1)
     reach = z * math.sqrt(variance / n)
     return Estimate(mean, mean - reach, mean + reach)
+
+
+def student_quantile(freedom: int) -> float:
+    """The 97.5% point of Student's t: the `z` of a 95% interval from a handful of values.
+
+    Args:
+        freedom: values minus one, at least 1. Beyond 10 an expansion in 1 / freedom, which is
+            right to 0.003.
+
+    Raises:
+        ValueError: `freedom` is below 1.
+
+    Worked example: three seeds, freedom 2 -> 4.303.
+    """
+    if freedom < 1:
+        raise ValueError(f"{freedom} degrees of freedom; two values are needed at least")
+    if freedom <= len(_STUDENT):
+        return _STUDENT[freedom - 1]
+    z = 1.959964
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / freedom + second / freedom**2
 
 
 def win_rate(wins: int, ties: int, losses: int, z: float = 1.96) -> Estimate:

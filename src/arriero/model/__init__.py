@@ -1,1 +1,1 @@
-"""The Llama 2 decoder with its heads, and weights in and out of Hugging Face folders."""
+"""The Llama decoder with its heads, and weights in and out of the public layouts."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from arriero.road.report.svg import STAND_IN, render_svg
 
@@ -51,9 +51,13 @@ def draw_curves(
     is_small: bool = False,
     is_percent: bool = False,
     has_integers: bool = True,
+    is_log: bool = False,
     marks: Sequence[tuple[float, str]] = (),
 ) -> Markup:
-    """Lines over a common x axis, with optional vertical marks (x, name)."""
+    """Lines over a common x axis, with optional vertical marks (x, name).
+
+    `is_log` is for what doubles: both axes are logarithmic, x with ticks at powers of two.
+    """
 
     def draw(axes: Axes) -> None:
         for curve in curves:
@@ -71,8 +75,11 @@ def draw_curves(
             )
         axes.set_xlabel(x)
         axes.set_ylabel(y)
-        axes.xaxis.set_major_locator(_ticks(4 if is_small else 6, integer=has_integers))
-        axes.yaxis.set_major_locator(_ticks(4 if is_small else 6))
+        if is_log:
+            _scale_by_doubling(axes)
+        else:
+            axes.xaxis.set_major_locator(_ticks(4 if is_small else 6, integer=has_integers))
+            axes.yaxis.set_major_locator(_ticks(4 if is_small else 6))
         axes.xaxis.set_major_formatter(FuncFormatter(_tick))
         axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick if is_percent else _tick))
         axes.margins(x=0.02)
@@ -81,6 +88,18 @@ def draw_curves(
         _add_legend(axes, sum(bool(curve.label) for curve in curves))
 
     return render_svg(draw, _SMALL if is_small else _SIZE)
+
+
+def _scale_by_doubling(axes: Axes) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_locator(LogLocator(base=4, numticks=8))
+    low, high = axes.get_ylim()
+    # Within two decades powers of ten alone would leave an axis with one number.
+    subs = (1.0, 2.0, 5.0) if high < 150 * low else (1.0,)
+    axes.yaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=6))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
 
 
 def _draw_curve(axes: Axes, curve: Curve) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from arriero.road.report.blocks import Section
+from arriero.road.report.blocks import Milestone, Section, Tile
 from arriero.road.report.costs import assumed_watts, costs_section, total, total_seconds
 from arriero.road.report.evaluation import Evaluation, read_evaluation
 from arriero.road.report.folder import RunFolder, number, read_run, text
@@ -48,9 +49,12 @@ def write_report(run: Path) -> Path:
     Raises:
         UserError: `run` is no folder, or holds no stage yet.
     """
-    page = render_report(read_run(run))
-    path = run / "report.html"
-    draft = run / f".report.html.{os.getpid()}"
+    return write_page(run / "report.html", render_report(read_run(run)))
+
+
+def write_page(path: Path, page: str) -> Path:
+    """Write a page whole or not at all; an earlier one is replaced at once."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_bytes(page.encode("utf-8", errors="replace"))
         draft.replace(path)
@@ -63,6 +67,31 @@ def render_report(run: RunFolder) -> str:
     """The page as text."""
     evaluation = read_evaluation(run)
     sections = _sections(run, evaluation)
+    return render_page(
+        run,
+        about="report of a run",
+        facts=run_facts(run),
+        milestones=milestones(run, sections),
+        tiles=tiles(run, evaluation),
+        sections=sections,
+    )
+
+
+def render_page(
+    run: RunFolder,
+    *,
+    about: str,
+    facts: Sequence[tuple[str, str]],
+    milestones: Sequence[Milestone],
+    tiles: Sequence[Tile],
+    sections: Sequence[Section],
+) -> str:
+    """A page as text, whatever stands in its sections.
+
+    Args:
+        run: gives the name and the recipe.
+        about: what the page is, such as `report of a run`.
+    """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -70,9 +99,10 @@ def render_report(run: RunFolder) -> str:
     template = environment.from_string((files / "page.html").read_text(encoding="utf-8"))
     page = template.render(
         run=run,
-        facts=_facts(run),
-        milestones=milestones(run, sections),
-        tiles=tiles(run, evaluation),
+        about=about,
+        facts=facts,
+        milestones=milestones,
+        tiles=tiles,
         sections=sections,
     )
     return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f\ufffe\uffff]", "�", page)
@@ -99,7 +129,8 @@ def _sections(run: RunFolder, evaluation: Evaluation | None) -> list[Section]:
     return [section for section in sections if section is not None]
 
 
-def _facts(run: RunFolder) -> list[tuple[str, str]]:
+def run_facts(run: RunFolder) -> list[tuple[str, str]]:
+    """The headline: recipe, seed, time, energy, code."""
     manifests = [stage.manifest for stage in run.stages if stage.is_finished]
     seeds = [seed for manifest in manifests if (seed := number(manifest.get("seed"))) is not None]
     seed = number(run.recipe.get("seed"))
