@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -196,8 +196,8 @@ def bound_of(config: ModelConfig, gb_per_s: float) -> float:
 
 def measure(
     config: ModelConfig, folder: Path, peers: list[str], repeats: int, threads: int
-) -> dict[str, dict[str, float]]:
-    """Median seconds of every piece of work by peer."""
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Every piece of work with its median seconds by peer."""
     context = mp.get_context("spawn")
     pipes: dict[str, Connection] = {}
     for peer in peers:
@@ -207,7 +207,6 @@ def measure(
         ).start()
         pipes[peer].recv()
     draw = random.Random(0)
-    results: dict[str, dict[str, float]] = {}
     for name, (sequences, prompt, _, _) in WORK.items():
         able = [
             p for p in peers if p != "llama.cpp" or name.startswith(("prefill", "decode, batch 1"))
@@ -223,15 +222,25 @@ def measure(
                 seconds = pipes[peer].recv()
                 if repeat:  # the first is a warm-up
                     spent[peer].append(seconds)
-        results[name] = {peer: statistics.median(values) for peer, values in spent.items()}
+        yield name, {peer: statistics.median(values) for peer, values in spent.items()}
     for pipe in pipes.values():
         pipe.send(None)
-    return results
 
 
 def print_now(line: str, **where: Any) -> None:
     """A line that is seen at once, in a pipe too."""
     print(line, flush=True, **where)
+
+
+def line_of(work: str, spent: dict[str, float], bound: float) -> str:
+    """Tokens a second of each peer, and ours over theirs."""
+    rates = {peer: count_of(work) / seconds for peer, seconds in spent.items()}
+    own = rates["arriero"]
+    shown = "  ".join(f"{peer} {rate:7,.0f}" for peer, rate in rates.items())
+    ratios = [f"{own / rate:.2f} x {peer}" for peer, rate in rates.items() if peer != "arriero"]
+    if work == "decode, batch 1":
+        ratios.append(f"{own / bound:.2f} of the bound by memory, {bound:,.0f}")
+    return f"  {work:25} {shown}  = {', '.join(ratios)}"
 
 
 def main() -> None:
@@ -257,28 +266,17 @@ def main() -> None:
     everything: dict[str, Any] = {"ceilings": limits, "threads": options.threads}
     for shape in options.shapes.split(","):
         config = SHAPES[shape]
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            write(config, folder, with_gguf="llama.cpp" in peers)
-            seconds = measure(config, folder, peers, options.repeats, options.threads)
-        everything[shape] = seconds
         bound = bound_of(config, limits["matrix times vector, GB/s"])
         print_now(
             f"\n{shape}: {config.num_parameters:,} parameters, vocabulary {config.vocab_size:,}"
         )
-        for work, spent in seconds.items():
-            rates = {peer: count_of(work) / value for peer, value in spent.items()}
-            ratios = ", ".join(
-                f"{rates['arriero'] / rate:.2f} x {peer}"
-                for peer, rate in rates.items()
-                if peer != "arriero"
-            )
-            line = "  ".join(f"{peer} {rate:9,.0f}" for peer, rate in rates.items())
-            print_now(f"  {work:26} {line}  = {ratios}")
-            if work == "decode, batch 1":
-                print_now(
-                    f"  {'':26} {rates['arriero'] / bound:.2f} of the bound {bound:,.0f} by memory"
-                )
+        everything[shape] = {}
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write(config, folder, with_gguf="llama.cpp" in peers)
+            for work, spent in measure(config, folder, peers, options.repeats, options.threads):
+                everything[shape][work] = spent
+                print_now(line_of(work, spent, bound))
     if options.json:
         options.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
 
