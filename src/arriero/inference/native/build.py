@@ -19,13 +19,10 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 _SOURCES = ("forward.cpp", "draw.cpp")
-_COMMON = ("-std=c++17", "-O3", "-shared", "-fPIC", "-fno-math-errno")
-# The first that compiles; without OpenMP (Apple's compiler) one thread does all.
-_FLAGS = (("-march=native", "-fopenmp"), ("-mcpu=native",), ())
+_COMMON = ("-std=c++17", "-O3", "-shared", "-fPIC", "-pthread", "-fno-math-errno")
+# The first that compiles: for this processor, as either family of compilers says it, or for any.
+_FLAGS = (("-march=native",), ("-mcpu=native",), ())
 _LIMIT_S = 120
-# How often a thread looks whether the others are there before it sleeps: some ten microseconds,
-# longer than the others take on a quiet machine.
-_SPINS = "5000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +47,9 @@ def native() -> Native:
         if reason is not None:
             return Native(None, reason)
     try:
-        return Native(_load(cached), f"compiled with {compiler}, kept as {cached}")
+        return Native(ctypes.CDLL(str(cached)), f"compiled with {compiler}, kept as {cached}")
     except OSError as error:
         return Native(None, f"{cached} does not load ({error}); remove it")
-
-
-def _load(path: Path) -> ctypes.CDLL:
-    """Load the library, and with it OpenMP's, which reads its settings then and only then.
-
-    Where several programs share the cores, a thread that waits for one that is not running wastes
-    the very time that the other needs. Left alone it would wait for milliseconds.
-    """
-    with_default = "OMP_WAIT_POLICY" in os.environ or "GOMP_SPINCOUNT" in os.environ
-    if not with_default:
-        os.environ["GOMP_SPINCOUNT"] = _SPINS
-    try:
-        return ctypes.CDLL(str(path))
-    finally:
-        if not with_default:
-            del os.environ["GOMP_SPINCOUNT"]
 
 
 def _compiler() -> str | None:

@@ -9,7 +9,11 @@
 #include <numeric>
 #include <vector>
 
+#include "team.h"
 #include "vectors.h"
+
+using arriero::Team;
+using arriero::team;
 
 namespace {
 
@@ -153,16 +157,15 @@ extern "C" {
 void draw(int32_t num_threads, int64_t count, int64_t vocabulary, int64_t stride,
           float* logits, const float* uniforms, const float* temperatures,
           const float* top_ps, const int64_t* top_ks, int64_t* tokens, float* logprobs) {
-#pragma omp parallel num_threads(std::min<int64_t>(num_threads, count))
-  {
+  team().run(std::min<int64_t>(num_threads, std::max<int64_t>(count, 1)), [&](Team::Member me) {
     std::vector<float> masses;
     std::vector<double> stripes;
-#pragma omp for schedule(static)
-    for (int64_t row = 0; row < count; row++) {
-      tokens[row] = draw_row(logits + row * stride, vocabulary, stride, uniforms[row], temperatures[row],
-                             top_ps[row], top_ks[row], masses, stripes, logprobs + row);
-    }
-  }
+    me.share(count, [&](int64_t row) {
+      tokens[row] = draw_row(logits + row * stride, vocabulary, stride, uniforms[row],
+                             temperatures[row], top_ps[row], top_ks[row], masses, stripes,
+                             logprobs + row);
+    });
+  });
 }
 
 }  // extern "C"

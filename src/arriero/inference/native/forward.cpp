@@ -11,13 +11,11 @@
 #include <limits>
 #include <vector>
 
+#include "team.h"
 #include "vectors.h"
 
-#ifdef _OPENMP
-#include <omp.h>
-#else
-static int omp_get_thread_num() { return 0; }
-#endif
+using arriero::Team;
+using arriero::team;
 
 namespace {
 
@@ -97,10 +95,10 @@ namespace {
 // All rows times all panels, shared out among the threads; a barrier follows.
 // `finish(row, column, left, right)`: `column` is the first of the PANEL outputs.
 template <class W, class Finish>
-void product_of(const Matrix& matrix, const float* x, int64_t stride, int64_t rows, Finish finish) {
+void product_of(Team::Member me, const Matrix& matrix, const float* x, int64_t stride, int64_t rows,
+                Finish finish) {
   const int64_t num_panels = matrix.outputs / PANEL, num_tiles = (rows + ROW_TILE - 1) / ROW_TILE;
-#pragma omp for schedule(static)
-  for (int64_t task = 0; task < num_tiles * num_panels; task++) {
+  me.share(num_tiles * num_panels, [&](int64_t task) {
     const int64_t number = task % num_panels, column = number * PANEL;
     const W* panel = static_cast<const W*>(matrix.panels) + number * matrix.depth * PANEL;
     const int64_t begin = task / num_panels * ROW_TILE, end = std::min(rows, begin + ROW_TILE);
@@ -120,22 +118,22 @@ void product_of(const Matrix& matrix, const float* x, int64_t stride, int64_t ro
                               finish(row + r, column, left * scale0 + bias0, right * scale1 + bias1);
                             });
     }
-  }
+  });
 }
 
 template <class Finish>
-void product(const Matrix& matrix, const float* x, int64_t stride, int64_t rows, Finish finish) {
+void product(Team::Member me, const Matrix& matrix, const float* x, int64_t stride, int64_t rows,
+             Finish finish) {
   switch (matrix.kind) {
-    case BFLOAT16: return product_of<uint16_t>(matrix, x, stride, rows, finish);
-    case INT8: return product_of<int8_t>(matrix, x, stride, rows, finish);
-    default: return product_of<float>(matrix, x, stride, rows, finish);
+    case BFLOAT16: return product_of<uint16_t>(me, matrix, x, stride, rows, finish);
+    case INT8: return product_of<int8_t>(me, matrix, x, stride, rows, finish);
+    default: return product_of<float>(me, matrix, x, stride, rows, finish);
   }
 }
 
-void embed(const Model& m, int64_t count, const int64_t* tokens) {
+void embed(Team::Member me, const Model& m, int64_t count, const int64_t* tokens) {
   const int64_t width = padded(m.dim);
-#pragma omp for schedule(static)
-  for (int64_t i = 0; i < count; i++) {
+  me.share(count, [&](int64_t i) {
     float* x = m.x + i * width;
     std::fill(x + m.dim, x + width, 0.0f);
     if (m.embedding_kind == BFLOAT16) {
@@ -147,20 +145,19 @@ void embed(const Model& m, int64_t count, const int64_t* tokens) {
     } else {
       std::memcpy(x, static_cast<const float*>(m.embedding) + tokens[i] * m.dim, m.dim * 4);
     }
-  }
+  });
 }
 
 // normed[i] = x[rows[i]] / rms * weight; rows left out mean 0, 1, 2, ...
-void normalize(const Model& m, const float* weight, int64_t count, const int64_t* rows) {
+void normalize(Team::Member me, const Model& m, const float* weight, int64_t count, const int64_t* rows) {
   const int64_t width = padded(m.dim);
-#pragma omp for schedule(static)
-  for (int64_t i = 0; i < count; i++) {
+  me.share(count, [&](int64_t i) {
     const float* x = m.x + (rows ? rows[i] : i) * width;
     Vector squares{};
     for (int64_t j = 0; j < width; j += LANES) squares += load(x + j) * load(x + j);
     const float scale = 1.0f / std::sqrt(total(squares) / m.dim + m.norm_eps);
     for (int64_t j = 0; j < m.dim; j++) m.normed[i * width + j] = x[j] * scale * weight[j];
-  }
+  });
 }
 
 inline void rotate(float* head, const float* cosine, const float* sine, int64_t half, float scale) {
@@ -172,13 +169,12 @@ inline void rotate(float* head, const float* cosine, const float* sine, int64_t 
 }
 
 // Turns queries and keys by their angles and puts keys and values into the cache.
-void remember(const Model& m, const Layer& layer, int64_t count, const int64_t* rows,
+void remember(Team::Member me, const Model& m, const Layer& layer, int64_t count, const int64_t* rows,
               const int64_t* positions) {
   const int64_t d = m.head_dim, half = d / 2, panels = padded(d) / PANEL;
   const int64_t width = padded((m.num_heads + 2 * m.num_kv_heads) * d);
   const float scale = 1.0f / std::sqrt(static_cast<float>(d));
-#pragma omp for schedule(static)
-  for (int64_t i = 0; i < count; i++) {
+  me.share(count, [&](int64_t i) {
     float* qkv = m.qkv + i * width;
     const float *cosine = m.cosine + positions[i] * half, *sine = m.sine + positions[i] * half;
     for (int64_t h = 0; h < m.num_heads; h++) rotate(qkv + h * d, cosine, sine, half, scale);
@@ -192,7 +188,7 @@ void remember(const Model& m, const Layer& layer, int64_t count, const int64_t* 
       float* values = layer.values + place * panels * PANEL * m.slots + slot * PANEL;
       for (int64_t j = 0; j < d; j++) values[j / PANEL * PANEL * m.slots + j % PANEL] = value[j];
     }
-  }
+  });
 }
 
 // Up to BLOCK_ROWS queries `q` (scaled, `stride` apart) over the slots of one cached head.
@@ -249,14 +245,13 @@ std::vector<Run> runs_of(int64_t count, const int64_t* rows) {
   return runs;
 }
 
-void attention(const Model& m, const Layer& layer, const std::vector<Run>& runs, const int64_t* rows,
+void attention(Team::Member me, const Model& m, const Layer& layer, const std::vector<Run>& runs, const int64_t* rows,
                const int64_t* positions) {
   const int64_t d = m.head_dim, group = m.num_heads / m.num_kv_heads;
   const int64_t width = padded((m.num_heads + 2 * m.num_kv_heads) * d);
   const int64_t out_width = padded(m.num_heads * d);
   const int64_t num_tasks = static_cast<int64_t>(runs.size()) * m.num_kv_heads;
-#pragma omp for schedule(dynamic)
-  for (int64_t task = 0; task < num_tasks; task++) {
+  me.take(num_tasks, [&](int64_t task) {
     const Run run = runs[task / m.num_kv_heads];
     const int64_t kv_head = task % m.num_kv_heads, first_head = kv_head * group;
     const int64_t place = rows[run.first] * m.num_kv_heads + kv_head;
@@ -264,13 +259,13 @@ void attention(const Model& m, const Layer& layer, const std::vector<Run>& runs,
     const float* values = layer.values + place * m.slots * padded(d);
     const float* q = m.qkv + run.first * width + first_head * d;
     float* out = m.attended + run.first * out_width + first_head * d;
-    float* scores = m.scores + omp_get_thread_num() * BLOCK_ROWS * m.slots;
+    float* scores = m.scores + me.number * BLOCK_ROWS * m.slots;
     if (run.count > 1) {  // neighbouring tokens of one head together
       for (int64_t h = 0; h < group; h++) {
         attend(m, keys, values, static_cast<int>(run.count), q + h * d, width,
                positions + run.first, out + h * d, out_width, scores);
       }
-      continue;
+      return;
     }
     for (int64_t h = 0; h < group; h += BLOCK_ROWS) {  // the heads of one token together
       const int count = static_cast<int>(std::min<int64_t>(BLOCK_ROWS, group - h));
@@ -278,7 +273,7 @@ void attention(const Model& m, const Layer& layer, const std::vector<Run>& runs,
       std::fill(last, last + count, positions[run.first]);
       attend(m, keys, values, count, q + h * d, d, last, out + h * d, d, scores);
     }
-  }
+  });
 }
 
 inline Vector silu(Vector x) { return x / (1.0f + exponential(-x)); }
@@ -305,38 +300,37 @@ void forward(const Model* model, int32_t num_threads, int64_t count, const int64
   const int64_t qkv = padded((m.num_heads + 2 * m.num_kv_heads) * m.head_dim);
   const int64_t ffn = (m.ffn_dim + LANES - 1) / LANES * LANES;
   const std::vector<Run> runs = runs_of(count, rows);
-#pragma omp parallel num_threads(num_threads)
-  {
-    embed(m, count, tokens);
+  team().run(num_threads, [&](Team::Member me) {
+    embed(me, m, count, tokens);
     for (int64_t number = 0; number < m.num_layers; number++) {
       const Layer& layer = m.layers[number];
-      normalize(m, layer.attention_norm, count, nullptr);
-      product(layer.qkv, m.normed, dim, count, [&](int64_t r, int64_t c, Vector left, Vector right) {
+      normalize(me, m, layer.attention_norm, count, nullptr);
+      product(me, layer.qkv, m.normed, dim, count, [&](int64_t r, int64_t c, Vector left, Vector right) {
         store(m.qkv + r * qkv + c, left);
         store(m.qkv + r * qkv + c + LANES, right);
       });
-      remember(m, layer, count, rows, positions);
-      attention(m, layer, runs, rows, positions);
-      product(layer.out, m.attended, heads, count,
+      remember(me, m, layer, count, rows, positions);
+      attention(me, m, layer, runs, rows, positions);
+      product(me, layer.out, m.attended, heads, count,
               [&](int64_t r, int64_t c, Vector left, Vector right) {
                 add(m.x + r * dim + c, left, right);
               });
-      normalize(m, layer.ffn_norm, count, nullptr);
+      normalize(me, m, layer.ffn_norm, count, nullptr);
       // A panel holds LANES outputs of the gate beside the same of `up`.
-      product(layer.gate_up, m.normed, dim, count,
+      product(me, layer.gate_up, m.normed, dim, count,
               [&](int64_t r, int64_t c, Vector gate, Vector up) {
                 store(m.hidden + r * ffn + c / 2, silu(gate) * up);
               });
-      product(layer.down, m.hidden, ffn, count, [&](int64_t r, int64_t c, Vector left, Vector right) {
+      product(me, layer.down, m.hidden, ffn, count, [&](int64_t r, int64_t c, Vector left, Vector right) {
         add(m.x + r * dim + c, left, right);
       });
     }
-    normalize(m, m.final_norm, num_wanted, wanted);
-    product(m.head, m.normed, dim, num_wanted, [&](int64_t r, int64_t c, Vector left, Vector right) {
+    normalize(me, m, m.final_norm, num_wanted, wanted);
+    product(me, m.head, m.normed, dim, num_wanted, [&](int64_t r, int64_t c, Vector left, Vector right) {
       store(logits + r * m.head.outputs + c, left);
       store(logits + r * m.head.outputs + c + LANES, right);
     });
-  }
+  });
 }
 
 // The first `count` slots of a row of the cache go into another row.
