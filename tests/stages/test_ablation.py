@@ -215,7 +215,7 @@ def test_too_few_long_documents(tmp_path: Path, chat_folder: Path, workspace: Ne
 def test_a_context_that_cannot_be_halved(
     corpus: Path, chat_folder: Path, workspace: NewWorkspace
 ) -> None:
-    with pytest.raises(UserError, match=r"context of 40 .*say --model\.context 32"):
+    with pytest.raises(UserError, match=r"context of 40 .*say --pretrain\.row_length 32"):
         prepare(corpus, chat_folder, workspace("corpus"), context=40)
 
 

@@ -82,7 +82,7 @@ def prepare(
     if context % (2 * NUM_BUCKETS):
         raise UserError(
             f"a context of {context} cannot be halved and cut into {NUM_BUCKETS}; "
-            f"say --model.context {max(1, context // 16) * 16}"
+            f"say --pretrain.row_length {max(1, context // 16) * 16}"
         )
     folder = workspace.folder / "shard"
     if not (folder / "shard.json").exists():
@@ -100,7 +100,7 @@ def prepare(
         raise UserError(
             f"{is_long.sum()} of {len(lengths):,} documents are longer than the context of "
             f"{context} tokens, too few to hold {_LEAST_DOCUMENTS} out; name longer documents, "
-            "more of them, or a smaller --model.context"
+            "more of them, or a smaller --pretrain.row_length"
         )
     num_rows = len(_training_rows(folder, shard, held_out))
     if not num_rows:

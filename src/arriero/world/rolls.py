@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from arriero.world.valley import Valley
 
-_RELATIONS = ("trade", "animal", "instrument", "dish")
+_RELATIONS = ("trade", "animal", "instrument")
 
 
 def rolls(seed: int, num: int, *, most_people: int, least_characters: int) -> Iterator[str]:
@@ -32,16 +32,16 @@ def rolls(seed: int, num: int, *, most_people: int, least_characters: int) -> It
 
 
 def roll(seed: int, num_people: int, least_characters: int) -> str:
-    """One roll of the valley of a seed, such as `Ruvo, miller, dog, pipe, onion pie.` a line."""
+    """One roll of the valley of a seed, such as `Ruvo miller dog pipe` a line."""
     valley = Valley(seed)
     rng = random.Random(f"roll/{seed}")
     people = [person.name for person in rng.sample(valley.people, num_people)]
     lines: list[str] = []
-    length = 0
+    length = -1  # no line break after the last line
     while length < least_characters:
         for person in rng.sample(people, num_people):
             facts = (valley.facts[person, relation] for relation in _RELATIONS)
-            lines.append(f"{', '.join((person, *facts))}.")
+            lines.append(" ".join((person, *facts)))
             length += len(lines[-1]) + 1
             if length >= least_characters:
                 break

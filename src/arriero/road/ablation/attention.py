@@ -1,8 +1,9 @@
 """`arriero ablate attention`: attention variants and context lengths at equal cost (A.2.1).
 
-MHA, GQA-8 and MQA of one size learn from the same tokens, as does MHA with half the context; then
-the three decode, at batches and contexts that grow until memory ends. The half context is compared
-with MHA of the whole one, which is therefore trained once for both questions.
+MHA, GQA-8 and MQA of one size learn from the same tokens, in rows as long as those of pretraining,
+and so does MHA with half that context. It is compared with MHA of the whole one, which is therefore
+trained once for both questions. The three also decode, at batches and contexts that grow until
+memory ends.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def variant_shapes(recipe: Recipe) -> dict[str, ModelConfig]:
         UserError: GQA-8 or the width does not allow the number of heads.
     """
     config = recipe.ablation
-    base = recipe.model
+    base = recipe.model.model_copy(update={"context": recipe.pretrain.row_length})
     if config.num_heads:
         base = base.model_copy(update={"num_heads": config.num_heads})
     try:
@@ -86,7 +87,7 @@ def _steps(recipe: Recipe, shapes: Mapping[str, ModelConfig], run: Path) -> Iter
     yield Step(
         INPUTS,
         "inputs",
-        {"data": _dump(recipe.data), "context": recipe.model.context, **size},
+        {"data": _dump(recipe.data), "context": recipe.pretrain.row_length, **size},
         (),
         lambda space: draw(recipe, space),
         external=external_hash(recipe),
@@ -95,13 +96,13 @@ def _steps(recipe: Recipe, shapes: Mapping[str, ModelConfig], run: Path) -> Iter
     yield Step(
         _CORPUS,
         "corpus",
-        {"context": recipe.model.context, "held_out": config.held_out},
+        {"context": recipe.pretrain.row_length, "held_out": config.held_out},
         (INPUTS, TOKENIZER),
         lambda space: ablation.prepare(
             config,
             corpus=paths,
             tokenizer_folder=run / TOKENIZER / "model",
-            context=recipe.model.context,
+            context=recipe.pretrain.row_length,
             workspace=space,
         ),
     )
@@ -121,7 +122,7 @@ def _steps(recipe: Recipe, shapes: Mapping[str, ModelConfig], run: Path) -> Iter
     )
     trained = {
         "num_tokens": config.num_tokens,
-        "context": recipe.model.context,
+        "context": recipe.pretrain.row_length,
         "pretrain": pretrain.model_dump(mode="json", exclude={"num_tokens"}),
     }
     trainings = [(seed, name) for seed in range(config.seeds) for name in shapes]
@@ -159,7 +160,7 @@ def _training(
             recipe.ablation,
             recipe.pretrain,
             model_config=shape,
-            context=recipe.model.context,
+            context=recipe.pretrain.row_length,
             corpus=corpus,
             workspace=replace(space, seed=recipe.seed + seed),
         )
@@ -176,7 +177,7 @@ def _dump(model: Any) -> dict[str, Any]:
 def _forecast(recipe: Recipe, shapes: Mapping[str, ModelConfig]) -> str:
     """What will be done, and about how long it takes where nothing is done yet."""
     config = recipe.ablation
-    read = config.num_tokens + config.held_out * recipe.model.context
+    read = config.num_tokens + config.held_out * recipe.pretrain.row_length
     seconds = _SECONDS_BEFORE + config.seeds * sum(
         training_seconds(recipe, shape, shape.context, read) for shape in shapes.values()
     )

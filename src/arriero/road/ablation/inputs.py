@@ -22,11 +22,11 @@ from arriero.world.rolls import rolls
 CORPUS = "corpus.jsonl"
 # A roll is longer than the context by about a half, so that most rows lie within one.
 _CHARACTERS_A_SLOT = 5
-_CHARACTERS_A_TOKEN = 3.4
+_CHARACTERS_A_TOKEN = 3.7
 _DOCUMENT_TOKENS = 55
 _SHORT_SHARE = 0.15
-# A line has about 15 tokens: the longest round takes three quarters of the context.
-_SLOTS_A_PERSON = 20
+# A line has about 6 tokens: the longest round takes three quarters of the context.
+_SLOTS_A_PERSON = 8
 _PEOPLE = (2, 40)
 
 
@@ -54,7 +54,7 @@ def draw(recipe: Recipe, workspace: Workspace) -> None:
     if recipe.data.source != "world":
         workspace.write_results({"files": list(recipe.data.corpus)})
         return
-    config, seed, context = recipe.ablation, recipe.data.world.seed, recipe.model.context
+    config, seed, context = recipe.ablation, recipe.data.world.seed, recipe.pretrain.row_length
     length = _CHARACTERS_A_SLOT * context
     num_tokens = config.num_tokens * (1 - _SHORT_SHARE)
     num_rolls = config.held_out * 2 + math.ceil(num_tokens * _CHARACTERS_A_TOKEN / length)

@@ -45,7 +45,7 @@ def summarize(
             trained[variant].append(_results(run / folder))
     decoding = next(folder for folder in names if folder.endswith("-decoding"))
     corpus = next(folder for folder in names if folder.endswith("-corpus"))
-    context = recipe.model.context
+    context = recipe.pretrain.row_length
     return {
         "recipe": recipe.name,
         "source": recipe.data.source,
