@@ -23,7 +23,7 @@ from arriero.world.valley import (
     TRADES,
 )
 
-WORDS_A_LINE = 8
+_WORDS_A_LINE = (4, 12)
 
 
 def all_things() -> list[str]:
@@ -48,6 +48,10 @@ def ledgers(seed: int, num: int, *, num_words: int, kinds: tuple[int, int]) -> I
     fewest, most = kinds
     for _ in range(num):
         sold = rng.sample(things, rng.randint(fewest, most))
-        words = rng.choices(sold, k=num_words)
-        lines = (words[at : at + WORDS_A_LINE] for at in range(0, num_words, WORDS_A_LINE))
-        yield "\n".join(" ".join(line) for line in lines)
+        lines: list[str] = []
+        left = num_words
+        while left:
+            words = min(left, rng.randint(*_WORDS_A_LINE))
+            lines.append(" ".join(rng.choices(sold, k=words)))
+            left -= words
+        yield "\n".join(lines)
