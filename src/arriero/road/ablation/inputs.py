@@ -1,7 +1,7 @@
-"""The text that an ablation learns from: ledgers and short documents of the world, or files.
+"""The text that an ablation learns from: rolls and short documents of the embedded world, or files.
 
 The corpus of `arriero run` holds short documents alone, on which no context is too short; here
-most of the text are ledgers, which come back to their own words.
+most of the text are rolls, which come back to what they told.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from arriero.road.manifest import hash_inputs
 from arriero.road.recipe import Recipe
 from arriero.stages.workspace import Workspace
 from arriero.world import World
-from arriero.world.ledgers import ledgers
+from arriero.world.rolls import rolls
 
 CORPUS = "corpus.jsonl"
-# Longer than the context by two fifths, so that most rows lie within one.
-_WORDS_A_SLOT = 1.4
-_TOKENS_A_WORD = 1.15
+# A roll is longer than the context by about a half, so that most rows lie within one.
+_CHARACTERS_A_SLOT = 5
+_CHARACTERS_A_TOKEN = 3.7
 _DOCUMENT_TOKENS = 55
 _SHORT_SHARE = 0.15
-# So many that half the context has not seen all of them.
-_KINDS_A_SLOT = (1 / 8, 1 / 3)
-_MOST_KINDS = 100
+# A line has about 6 tokens: the longest round takes three quarters of the context.
+_SLOTS_A_PERSON = 8
+_PEOPLE = (2, 40)
 
 
 def corpus_paths(recipe: Recipe, folder: Path) -> tuple[Path, ...]:
@@ -55,17 +55,18 @@ def draw(recipe: Recipe, workspace: Workspace) -> None:
         workspace.write_results({"files": list(recipe.data.corpus)})
         return
     config, seed, context = recipe.ablation, recipe.data.world.seed, recipe.pretrain.row_length
-    num_words = math.ceil(_WORDS_A_SLOT * context)
+    length = _CHARACTERS_A_SLOT * context
     num_tokens = config.num_tokens * (1 - _SHORT_SHARE)
-    num_long = config.held_out * 2 + math.ceil(num_tokens / (num_words * _TOKENS_A_WORD))
+    num_rolls = config.held_out * 2 + math.ceil(num_tokens * _CHARACTERS_A_TOKEN / length)
     num_short = config.held_out + math.ceil(config.num_tokens * _SHORT_SHARE / _DOCUMENT_TOKENS)
-    fewest, most = (min(max(round(share * context), 2), _MOST_KINDS) for share in _KINDS_A_SLOT)
+    least, most = _PEOPLE
+    people = min(max(context // _SLOTS_A_PERSON, least), most)
     texts = [
-        *ledgers(seed, num_long, num_words=num_words, kinds=(fewest, most)),
+        *rolls(seed, num_rolls, most_people=people, least_characters=length),
         *(document.text for document in World(seed).documents(num_short)),
     ]
     random.Random(f"ablation/{seed}").shuffle(texts)
     with (workspace.folder / CORPUS).open("w", encoding="utf-8") as file:
         file.writelines(json.dumps({"text": text}) + "\n" for text in texts)
-    workspace.say(f"{num_long:,} ledgers of {num_words} words and {num_short:,} documents")
-    workspace.write_results({"ledgers": num_long, "words": num_words, "documents": num_short})
+    workspace.say(f"{num_rolls:,} rolls, of up to {people} people, and {num_short:,} documents")
+    workspace.write_results({"rolls": num_rolls, "people": people, "documents": num_short})
