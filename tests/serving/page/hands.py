@@ -29,6 +29,8 @@ def expect_answers(page: Page, count: int) -> None:
 
     expect(page.locator("article.assistant")).to_have_count(count, timeout=WAIT)
     expect(page.locator("article[aria-busy=true]")).to_have_count(0, timeout=WAIT)
+    # The box sends again a moment later than the answer ends.
+    expect(page.locator("#stop")).to_be_hidden(timeout=WAIT)
 
 
 def choose(page: Page, **values: str) -> None:

@@ -124,8 +124,10 @@ def test_a_full_context_offers_to_leave_out_the_oldest(
     count, number = 0, ""
     for count, number in enumerate(numbers, 1):
         say(page, f"The {number}!")
-        page.locator("article.assistant, .trouble").nth(count - 1).wait_for()
-        if page.locator(".trouble").count():
+        trouble = page.locator(".trouble")
+        ended = page.locator("article.assistant:not([aria-busy=true])").nth(count - 1)
+        trouble.or_(ended).first.wait_for()
+        if trouble.count():
             break
         expect_answers(page, count)
     offer.click()
