@@ -32,7 +32,7 @@ def examine() -> list[str]:
     ]
     expected = forecast(load_recipe("tiny"))
     built = native()
-    decoding = "yes" if built.library else "no, sampling is several times slower"
+    decoding = "yes" if built.library else "no, sampling takes two to six times as long"
     return [
         f"arriero {__version__}, Python {platform.python_version()}, PyTorch {torch.__version__}",
         f"{os.cpu_count()} CPU cores, {_memory()}, {free:.0f} GB of disk free here",

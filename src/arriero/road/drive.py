@@ -48,7 +48,7 @@ def drive(
         allowed = [step.name for step in steps if step.verb == only]
     _say_forecast(recipe, run, say)
     if choose_device(recipe).type == "cpu" and native().library is None:
-        say(f"sampling is not compiled, so it takes several times as long: {native().why}")
+        say(f"sampling is not compiled, so it takes two to six times as long: {native().why}")
     # Only now, when nothing is left that could refuse the command.
     for step in again:
         forget(run / step.name)

@@ -1,7 +1,7 @@
 """Compiles the C++ beside this file and keeps the result in the user's cache.
 
 No build step at installation: the first use takes some seconds where there is a C++ compiler, and
-where there is none everything runs in PyTorch instead, several times slower.
+where there is none everything runs in PyTorch instead, two to six times slower.
 """
 
 from __future__ import annotations
