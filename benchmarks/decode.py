@@ -1,6 +1,7 @@
 """Decoding and prefill beside transformers, and beside llama.cpp where it is installed.
 
-    python benchmarks/decode.py [--repeats 7] [--shapes 7M,25M] [--json FILE]
+    python benchmarks/decode.py [--repeats 7] [--shapes 7M,25M] [--weights bfloat16,int8]
+                                [--json FILE]
 
 The same weights, prompts, threads and precision (float32), each peer in a process of its own;
 their repeats alternate, so that a noisy neighbour hits all of them. What is printed are tokens a
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,7 @@ def count_of(name: str) -> int:
     return sequences * prompt if name.startswith("prefill") else sequences * samples * new
 
 
-def ours(folder: Path) -> Act:
+def ours(folder: Path, weights: Any = None) -> Act:
     from arriero.inference.engine import Engine
     from arriero.inference.request import Sampling
     from arriero.model.weights import load_language_model
@@ -76,7 +78,11 @@ def ours(folder: Path) -> Act:
         if name not in engines:
             engines.clear()
             engines[name] = Engine(
-                model, ends=(), max_rows=sequences * samples, num_slots=prompt + new
+                model,
+                ends=(),
+                max_rows=sequences * samples,
+                num_slots=prompt + new,
+                weights=weights,
             )
         engine = engines[name]
         for key, ids in enumerate(prompts):
@@ -148,7 +154,13 @@ def llama_cpp(folder: Path) -> Act:
     return act
 
 
-PEERS = {"arriero": ours, "transformers": transformers, "llama.cpp": llama_cpp}
+PEERS: dict[str, Callable[[Path], Act]] = {
+    "arriero": ours,
+    "transformers": transformers,
+    "llama.cpp": llama_cpp,
+    "bfloat16": partial(ours, weights="bfloat16"),
+    "int8": partial(ours, weights="int8"),
+}
 
 
 def worker(peer: str, folder: str, threads: int, pipe: Connection) -> None:
@@ -248,15 +260,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--shapes", default=",".join(SHAPES))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--weights", default="", help="ours in further types: bfloat16,int8")
     parser.add_argument("--json", type=Path, help="write everything into a file too")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    peers = ["arriero", "transformers"]
+    peers = ["arriero", "transformers", *(options.weights.split(",") if options.weights else [])]
     try:
         import gguf  # noqa: F401
         import llama_cpp as _  # noqa: F401
 
-        peers.append("llama.cpp")
+        peers.insert(2, "llama.cpp")
     except ImportError:
         print_now(
             "llama.cpp is left out: llama-cpp-python or gguf is not installed", file=sys.stderr

@@ -140,9 +140,9 @@ int64_t draw_row(float* logits, int64_t count, int64_t stride, float uniform, fl
     whole += stripes[begin / STRIPE] = total(sum);
   }
   top_k = top_k < count ? top_k : 0;
-  const int64_t token =
-      top_k || top_p < 1 ? draw_filtered(masses.data(), count, top_p, top_k, uniform)
-                         : draw_from_all(masses.data(), stripes, whole, uniform);
+  const int64_t token = top_k || top_p < 1
+                            ? draw_filtered(masses.data(), count, top_p, top_k, uniform)
+                            : draw_from_all(masses.data(), stripes, whole, uniform);
   *logprob = (logits[token] - top) / temperature - static_cast<float>(std::log(whole));
   return token;
 }
@@ -154,16 +154,16 @@ extern "C" {
 // One token a row of logits [count, stride], of which `vocabulary` are real, and its
 // log-probability under softmax(logits / temperature); token -1 where a row holds NaN or +inf, or
 // nothing but -inf. `stride` is a multiple of LANES; what lies past the vocabulary is overwritten.
-void draw(int32_t num_threads, int64_t count, int64_t vocabulary, int64_t stride,
-          float* logits, const float* uniforms, const float* temperatures,
-          const float* top_ps, const int64_t* top_ks, int64_t* tokens, float* logprobs) {
+void draw(int32_t num_threads, int64_t count, int64_t vocabulary, int64_t stride, float* logits,
+          const float* uniforms, const float* temperatures, const float* top_ps,
+          const int64_t* top_ks, int64_t* tokens, float* logprobs) {
   team().run(std::min<int64_t>(num_threads, std::max<int64_t>(count, 1)), [&](Team::Member me) {
     std::vector<float> masses;
     std::vector<double> stripes;
     me.share(count, [&](int64_t row) {
-      tokens[row] = draw_row(logits + row * stride, vocabulary, stride, uniforms[row],
-                             temperatures[row], top_ps[row], top_ks[row], masses, stripes,
-                             logprobs + row);
+      tokens[row] =
+          draw_row(logits + row * stride, vocabulary, stride, uniforms[row], temperatures[row],
+                   top_ps[row], top_ks[row], masses, stripes, logprobs + row);
     });
   });
 }

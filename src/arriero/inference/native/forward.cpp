@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "team.h"
@@ -19,33 +20,67 @@ using arriero::team;
 
 namespace {
 
-constexpr int64_t ROW_TILE = 8 * BLOCK_ROWS;  // rows whose inputs stay in the cache of a core
+// Bytes of a product's inputs that stay in the cache of a core, beside the panel at hand.
+constexpr int64_t TILE_BYTES = 192 * 1024;
 
 inline int64_t padded(int64_t count) { return (count + PANEL - 1) / PANEL * PANEL; }
 
-// R rows times one panel; `finish(row, left, right)` gets the two vectors of each row.
-template <int R, class W, class Finish>
-inline void block(const float* x, int64_t stride, const W* panel, int64_t depth, Finish finish) {
-  Vector left[R], right[R];
-  for (int r = 0; r < R; r++) left[r] = right[r] = Vector{};
+// Step k of panel p stands at `data + p * apart + k * step`.
+template <class W>
+struct Panels {
+  const W* data;
+  int64_t apart, step;
+};
+
+// R rows times P panels; `finish(row, panel, left, right)` gets the two vectors of each.
+template <int R, int P, class W, class Finish>
+inline void block(const float* x, int64_t stride, Panels<W> panels, int64_t depth, Finish finish) {
+  Vector left[P][R], right[P][R];
+  for (int p = 0; p < P; p++) {
+    for (int r = 0; r < R; r++) left[p][r] = right[p][r] = Vector{};
+  }
   for (int64_t k = 0; k < depth; k++) {
-    const Vector w0 = load(panel + k * PANEL), w1 = load(panel + k * PANEL + LANES);
-    for (int r = 0; r < R; r++) {
-      left[r] += x[r * stride + k] * w0;
-      right[r] += x[r * stride + k] * w1;
+    for (int p = 0; p < P; p++) {
+      const W* at = panels.data + p * panels.apart + k * panels.step;
+      const Vector w0 = load(at), w1 = load(at + LANES);
+      for (int r = 0; r < R; r++) {
+        left[p][r] += x[r * stride + k] * w0;
+        right[p][r] += x[r * stride + k] * w1;
+      }
     }
   }
-  for (int r = 0; r < R; r++) finish(r, left[r], right[r]);
+  for (int p = 0; p < P; p++) {
+    for (int r = 0; r < R; r++) finish(r, p, left[p][r], right[p][r]);
+  }
 }
 
-// The same for any number of rows up to R.
+// The same for any number of rows up to R and one panel.
 template <int R, class W, class Finish>
-inline void some_rows(int rows, const float* x, int64_t stride, const W* panel, int64_t depth,
+inline void some_rows(int rows, const float* x, int64_t stride, Panels<W> panels, int64_t depth,
                       Finish finish) {
   if constexpr (R > 1) {
-    if (rows < R) return some_rows<R - 1>(rows, x, stride, panel, depth, finish);
+    if (rows < R) return some_rows<R - 1>(rows, x, stride, panels, depth, finish);
   }
-  block<R>(x, stride, panel, depth, finish);
+  block<R, 1>(x, stride, panels, depth, finish);
+}
+
+// The same for any number of panels. One row alone takes four at a time: sums that wait for one
+// another are what it would spend its time on.
+template <int R, class W, class Finish>
+inline void some_panels(int rows, int64_t count, const float* x, int64_t stride, Panels<W> panels,
+                        int64_t depth, Finish finish) {
+  int64_t first = 0;
+  const auto numbered = [&](int r, int p, Vector left, Vector right) {
+    finish(r, first + p, left, right);
+  };
+  const auto rest = [&] {
+    return Panels<W>{panels.data + first * panels.apart, panels.apart, panels.step};
+  };
+  if (rows == 1) {
+    for (; first + 4 <= count; first += 4) block<1, 4>(x, stride, rest(), depth, numbered);
+    for (; first + 2 <= count; first += 2) block<1, 2>(x, stride, rest(), depth, numbered);
+  }
+  for (; first < count; first++) some_rows<R>(rows, x, stride, rest(), depth, numbered);
 }
 
 }  // namespace
@@ -65,7 +100,7 @@ struct Matrix {
 };
 
 // keys [rows, kv_heads, slots / PANEL, head_dim, PANEL];
-// values [rows, kv_heads, padded(head_dim) / PANEL, slots, PANEL].
+// values [rows, kv_heads, slots, padded(head_dim)].
 struct Layer {
   const float* attention_norm;
   const float* ffn_norm;
@@ -84,7 +119,8 @@ struct Model {
   const float* final_norm;
   Matrix head;
   const Layer* layers;
-  // Room for `capacity` tokens; every row as wide as padded() says. scores: a block for each thread.
+  // Room for `capacity` tokens; every row as wide as padded() says. scores: a block for each
+  // thread.
   float *x, *normed, *qkv, *attended, *hidden, *scores;
 };
 
@@ -92,32 +128,70 @@ struct Model {
 
 namespace {
 
+// Rows `begin` to `end` times one panel; `finish(row, left, right)`.
+template <class W, class Finish>
+void times_panel(const W* panel, int64_t depth, const float* x, int64_t stride, int64_t begin,
+                 int64_t end, Finish finish) {
+  for (int64_t row = begin, count; row < end; row += count) {
+    // The last two blocks share what is left: few rows keep the processor waiting for sums.
+    const int64_t rest = end - row;
+    count = rest <= BLOCK_ROWS ? rest : std::min<int64_t>(BLOCK_ROWS, (rest + 1) / 2);
+    some_rows<BLOCK_ROWS>(
+        static_cast<int>(count), x + row * stride, stride, Panels<W>{panel, 0, PANEL}, depth,
+        [&](int r, int, Vector left, Vector right) { finish(row + r, left, right); });
+  }
+}
+
 // All rows times all panels, shared out among the threads; a barrier follows.
 // `finish(row, column, left, right)`: `column` is the first of the PANEL outputs.
 template <class W, class Finish>
 void product_of(Team::Member me, const Matrix& matrix, const float* x, int64_t stride, int64_t rows,
                 Finish finish) {
-  const int64_t num_panels = matrix.outputs / PANEL, num_tiles = (rows + ROW_TILE - 1) / ROW_TILE;
-  me.share(num_tiles * num_panels, [&](int64_t task) {
-    const int64_t number = task % num_panels, column = number * PANEL;
-    const W* panel = static_cast<const W*>(matrix.panels) + number * matrix.depth * PANEL;
-    const int64_t begin = task / num_panels * ROW_TILE, end = std::min(rows, begin + ROW_TILE);
-    Vector scale0 = all(1), scale1 = all(1), bias0 = all(0), bias1 = all(0);
+  const W* weights = static_cast<const W*>(matrix.panels);
+  const int64_t num_panels = matrix.outputs / PANEL, depth = matrix.depth, size = depth * PANEL;
+  const auto scaled = [&](int64_t row, int64_t panel, Vector left, Vector right) {
+    const int64_t column = panel * PANEL;
     if (matrix.scales) {
-      scale0 = load(matrix.scales + column);
-      scale1 = load(matrix.scales + column + LANES);
+      left *= load(matrix.scales + column);
+      right *= load(matrix.scales + column + LANES);
     }
     if (matrix.bias) {
-      bias0 = load(matrix.bias + column);
-      bias1 = load(matrix.bias + column + LANES);
+      left += load(matrix.bias + column);
+      right += load(matrix.bias + column + LANES);
     }
-    for (int64_t row = begin; row < end; row += BLOCK_ROWS) {
-      const int count = static_cast<int>(std::min<int64_t>(BLOCK_ROWS, end - row));
-      some_rows<BLOCK_ROWS>(count, x + row * stride, stride, panel, matrix.depth,
-                            [&](int r, Vector left, Vector right) {
-                              finish(row + r, column, left * scale0 + bias0, right * scale1 + bias1);
-                            });
+    finish(row, column, left, right);
+  };
+  if (rows == 1) {
+    const auto [first, last] = me.part(num_panels);
+    some_panels<1>(1, last - first, x, stride, Panels<W>{weights + first * size, size, PANEL},
+                   depth, [&, first = first](int, int64_t panel, Vector left, Vector right) {
+                     scaled(0, first + panel, left, right);
+                   });
+    me.barrier();
+    return;
+  }
+  const int64_t num_blocks = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
+  const int64_t most = std::max<int64_t>(1, TILE_BYTES / (4 * BLOCK_ROWS * depth));
+  const int64_t num_tiles = (num_blocks + most - 1) / most;
+  static thread_local std::vector<float> wide;
+  me.share(num_tiles * num_panels, [&](int64_t task) {
+    const int64_t panel = task % num_panels;
+    const int64_t tile = task / num_panels;
+    const int64_t begin = num_blocks * tile / num_tiles * BLOCK_ROWS;
+    const int64_t end = std::min(rows, num_blocks * (tile + 1) / num_tiles * BLOCK_ROWS);
+    const auto done = [&](int64_t row, Vector left, Vector right) {
+      scaled(row, panel, left, right);
+    };
+    if constexpr (!std::is_same_v<W, float>) {
+      if (end - begin > 2 * BLOCK_ROWS) {  // widened once instead of once a block
+        wide.resize(size);
+        for (int64_t i = 0; i < size; i += LANES) {
+          store(wide.data() + i, load(weights + panel * size + i));
+        }
+        return times_panel(wide.data(), depth, x, stride, begin, end, done);
+      }
     }
+    times_panel(weights + panel * size, depth, x, stride, begin, end, done);
   });
 }
 
@@ -125,9 +199,12 @@ template <class Finish>
 void product(Team::Member me, const Matrix& matrix, const float* x, int64_t stride, int64_t rows,
              Finish finish) {
   switch (matrix.kind) {
-    case BFLOAT16: return product_of<uint16_t>(me, matrix, x, stride, rows, finish);
-    case INT8: return product_of<int8_t>(me, matrix, x, stride, rows, finish);
-    default: return product_of<float>(me, matrix, x, stride, rows, finish);
+    case BFLOAT16:
+      return product_of<uint16_t>(me, matrix, x, stride, rows, finish);
+    case INT8:
+      return product_of<int8_t>(me, matrix, x, stride, rows, finish);
+    default:
+      return product_of<float>(me, matrix, x, stride, rows, finish);
   }
 }
 
@@ -149,7 +226,8 @@ void embed(Team::Member me, const Model& m, int64_t count, const int64_t* tokens
 }
 
 // normed[i] = x[rows[i]] / rms * weight; rows left out mean 0, 1, 2, ...
-void normalize(Team::Member me, const Model& m, const float* weight, int64_t count, const int64_t* rows) {
+void normalize(Team::Member me, const Model& m, const float* weight, int64_t count,
+               const int64_t* rows) {
   const int64_t width = padded(m.dim);
   me.share(count, [&](int64_t i) {
     const float* x = m.x + (rows ? rows[i] : i) * width;
@@ -160,6 +238,14 @@ void normalize(Team::Member me, const Model& m, const float* weight, int64_t cou
   });
 }
 
+float largest(const float* row, int64_t count) {
+  Vector top = load(row);
+  for (int64_t i = LANES; i < count; i += LANES) top = load(row + i) > top ? load(row + i) : top;
+  float best = top[0];
+  for (int lane = 1; lane < LANES; lane++) best = std::max(best, top[lane]);
+  return best;
+}
+
 inline void rotate(float* head, const float* cosine, const float* sine, int64_t half, float scale) {
   for (int64_t j = 0; j < half; j++) {
     const float first = head[j], second = head[j + half];
@@ -168,27 +254,22 @@ inline void rotate(float* head, const float* cosine, const float* sine, int64_t 
   }
 }
 
-// Turns queries and keys by their angles and puts keys and values into the cache.
-void remember(Team::Member me, const Model& m, const Layer& layer, int64_t count, const int64_t* rows,
-              const int64_t* positions) {
-  const int64_t d = m.head_dim, half = d / 2, panels = padded(d) / PANEL;
-  const int64_t width = padded((m.num_heads + 2 * m.num_kv_heads) * d);
+// Turns what one key/value head of a token needs, its queries and its key, by their angles and puts
+// key and value into the cache.
+void remember(const Model& m, const Layer& layer, int64_t kv_head, float* qkv, int64_t row,
+              int64_t slot) {
+  const int64_t d = m.head_dim, half = d / 2, group = m.num_heads / m.num_kv_heads;
+  const float *cosine = m.cosine + slot * half, *sine = m.sine + slot * half;
   const float scale = 1.0f / std::sqrt(static_cast<float>(d));
-  me.share(count, [&](int64_t i) {
-    float* qkv = m.qkv + i * width;
-    const float *cosine = m.cosine + positions[i] * half, *sine = m.sine + positions[i] * half;
-    for (int64_t h = 0; h < m.num_heads; h++) rotate(qkv + h * d, cosine, sine, half, scale);
-    for (int64_t h = 0; h < m.num_kv_heads; h++) {
-      float* key = qkv + (m.num_heads + h) * d;
-      const float* value = key + m.num_kv_heads * d;
-      rotate(key, cosine, sine, half, 1.0f);
-      const int64_t place = rows[i] * m.num_kv_heads + h, slot = positions[i];
-      float* keys = layer.keys + place * m.slots * d + slot / PANEL * PANEL * d + slot % PANEL;
-      for (int64_t j = 0; j < d; j++) keys[j * PANEL] = key[j];
-      float* values = layer.values + place * panels * PANEL * m.slots + slot * PANEL;
-      for (int64_t j = 0; j < d; j++) values[j / PANEL * PANEL * m.slots + j % PANEL] = value[j];
-    }
-  });
+  float* query = qkv + kv_head * group * d;
+  for (int64_t h = 0; h < group; h++) rotate(query + h * d, cosine, sine, half, scale);
+  float* key = qkv + (m.num_heads + kv_head) * d;
+  const float* value = key + m.num_kv_heads * d;
+  rotate(key, cosine, sine, half, 1.0f);
+  const int64_t place = row * m.num_kv_heads + kv_head;
+  float* keys = layer.keys + place * m.slots * d + slot / PANEL * PANEL * d + slot % PANEL;
+  for (int64_t j = 0; j < d; j++) keys[j * PANEL] = key[j];
+  std::memcpy(layer.values + (place * m.slots + slot) * padded(d), value, d * 4);
 }
 
 // Up to BLOCK_ROWS queries `q` (scaled, `stride` apart) over the slots of one cached head.
@@ -197,17 +278,16 @@ void attend(const Model& m, const float* keys, const float* values, int rows, co
             int64_t stride, const int64_t* last, float* out, int64_t out_stride, float* scores) {
   const int64_t d = m.head_dim, length = *std::max_element(last, last + rows) + 1;
   const int64_t width = padded(length);
-  for (int64_t slot = 0; slot < width; slot += PANEL) {
-    some_rows<BLOCK_ROWS>(rows, q, stride, keys + slot * d, d, [&](int r, Vector left, Vector right) {
-      store(scores + r * m.slots + slot, left);
-      store(scores + r * m.slots + slot + LANES, right);
-    });
-  }
+  some_panels<BLOCK_ROWS>(rows, width / PANEL, q, stride, Panels<float>{keys, PANEL * d, PANEL}, d,
+                          [&](int r, int64_t panel, Vector left, Vector right) {
+                            store(scores + r * m.slots + panel * PANEL, left);
+                            store(scores + r * m.slots + panel * PANEL + LANES, right);
+                          });
   float inverse[BLOCK_ROWS];
   for (int r = 0; r < rows; r++) {
     float* row = scores + r * m.slots;
     std::fill(row + last[r] + 1, row + width, -std::numeric_limits<float>::infinity());
-    const float top = *std::max_element(row, row + last[r] + 1);
+    const float top = largest(row, width);
     Vector sum{};
     for (int64_t slot = 0; slot < width; slot += LANES) {
       const Vector mass = exponential(load(row + slot) - top);
@@ -216,47 +296,65 @@ void attend(const Model& m, const float* keys, const float* values, int rows, co
     }
     inverse[r] = 1.0f / total(sum);
   }
-  for (int64_t j = 0; j < d; j += PANEL) {
-    const int64_t left_count = std::min<int64_t>(LANES, d - j);
-    const int64_t right_count = std::min<int64_t>(LANES, d - j - left_count);
-    some_rows<BLOCK_ROWS>(rows, scores, m.slots, values + j * m.slots, length,
-                          [&](int r, Vector left, Vector right) {
-                            left *= inverse[r];
-                            right *= inverse[r];
-                            float* to = out + r * out_stride + j;
-                            std::memcpy(to, &left, left_count * 4);
-                            std::memcpy(to + LANES, &right, right_count * 4);
-                          });
-  }
+  some_panels<BLOCK_ROWS>(
+      rows, padded(d) / PANEL, scores, m.slots, Panels<float>{values, PANEL, padded(d)}, length,
+      [&](int r, int64_t panel, Vector left, Vector right) {
+        const int64_t j = panel * PANEL;
+        const int64_t left_count = std::min<int64_t>(LANES, d - j);
+        const int64_t right_count = std::min<int64_t>(LANES, d - j - left_count);
+        left *= inverse[r];
+        right *= inverse[r];
+        float* to = out + r * out_stride + j;
+        std::memcpy(to, &left, left_count * 4);
+        std::memcpy(to + LANES, &right, right_count * 4);
+      });
 }
 
-// Neighbours in a call that share a row of the cache: `count` tokens from `first` on.
+// Neighbours in a call that share a row of the cache: `count` tokens from `first` on. One that has
+// its row to itself is `lone`.
 struct Run {
   int64_t first, count;
+  bool is_lone;
 };
 
 std::vector<Run> runs_of(int64_t count, const int64_t* rows) {
   std::vector<Run> runs;
   for (int64_t i = 0; i < count; i++) {
-    const bool is_next = i > 0 && rows[i] == rows[i - 1] && runs.back().count < BLOCK_ROWS;
-    if (is_next) runs.back().count++;
-    else runs.push_back({i, 1});
+    const bool is_next = i > 0 && rows[i] == rows[i - 1];
+    if (is_next && runs.back().count < BLOCK_ROWS) runs.back().count++;
+    else runs.push_back({i, 1, !is_next && (i + 1 == count || rows[i + 1] != rows[i])});
   }
   return runs;
 }
 
-void attention(Team::Member me, const Model& m, const Layer& layer, const std::vector<Run>& runs, const int64_t* rows,
-               const int64_t* positions) {
+// Tokens see others of the same call only where these have been remembered before anyone attends. A
+// lone token is remembered as it attends, while its part of the cache is at hand.
+void attention(Team::Member me, const Model& m, const Layer& layer, const std::vector<Run>& runs,
+               const int64_t* rows, const int64_t* positions) {
   const int64_t d = m.head_dim, group = m.num_heads / m.num_kv_heads;
   const int64_t width = padded((m.num_heads + 2 * m.num_kv_heads) * d);
   const int64_t out_width = padded(m.num_heads * d);
   const int64_t num_tasks = static_cast<int64_t>(runs.size()) * m.num_kv_heads;
+  const auto together = [](const Run& run) { return !run.is_lone; };
+  if (std::any_of(runs.begin(), runs.end(), together)) {
+    me.share(static_cast<int64_t>(runs.size()), [&](int64_t number) {
+      const Run& run = runs[number];
+      for (int64_t i = run.first; !run.is_lone && i < run.first + run.count; i++) {
+        for (int64_t h = 0; h < m.num_kv_heads; h++) {
+          remember(m, layer, h, m.qkv + i * width, rows[i], positions[i]);
+        }
+      }
+    });
+  }
   me.take(num_tasks, [&](int64_t task) {
-    const Run run = runs[task / m.num_kv_heads];
+    const Run& run = runs[task / m.num_kv_heads];
     const int64_t kv_head = task % m.num_kv_heads, first_head = kv_head * group;
     const int64_t place = rows[run.first] * m.num_kv_heads + kv_head;
     const float* keys = layer.keys + place * m.slots * d;
     const float* values = layer.values + place * m.slots * padded(d);
+    if (run.is_lone) {
+      remember(m, layer, kv_head, m.qkv + run.first * width, rows[run.first], positions[run.first]);
+    }
     const float* q = m.qkv + run.first * width + first_head * d;
     float* out = m.attended + run.first * out_width + first_head * d;
     float* scores = m.scores + me.number * BLOCK_ROWS * m.slots;
@@ -290,8 +388,8 @@ extern "C" {
 int64_t panel_width() { return PANEL; }
 int64_t block_rows() { return BLOCK_ROWS; }
 
-// Logits [num_wanted, padded vocabulary] after the tokens numbered `wanted`. Tokens of one row stand
-// in the order of their positions; each sees its own row up to and with itself.
+// Logits [num_wanted, padded vocabulary] after the tokens numbered `wanted`. Tokens of one row
+// stand together in the order of their positions; each sees its own row up to and with itself.
 void forward(const Model* model, int32_t num_threads, int64_t count, const int64_t* tokens,
              const int64_t* rows, const int64_t* positions, int64_t num_wanted,
              const int64_t* wanted, float* logits) {
@@ -305,11 +403,11 @@ void forward(const Model* model, int32_t num_threads, int64_t count, const int64
     for (int64_t number = 0; number < m.num_layers; number++) {
       const Layer& layer = m.layers[number];
       normalize(me, m, layer.attention_norm, count, nullptr);
-      product(me, layer.qkv, m.normed, dim, count, [&](int64_t r, int64_t c, Vector left, Vector right) {
-        store(m.qkv + r * qkv + c, left);
-        store(m.qkv + r * qkv + c + LANES, right);
-      });
-      remember(me, m, layer, count, rows, positions);
+      product(me, layer.qkv, m.normed, dim, count,
+              [&](int64_t r, int64_t c, Vector left, Vector right) {
+                store(m.qkv + r * qkv + c, left);
+                store(m.qkv + r * qkv + c + LANES, right);
+              });
       attention(me, m, layer, runs, rows, positions);
       product(me, layer.out, m.attended, heads, count,
               [&](int64_t r, int64_t c, Vector left, Vector right) {
@@ -321,32 +419,32 @@ void forward(const Model* model, int32_t num_threads, int64_t count, const int64
               [&](int64_t r, int64_t c, Vector gate, Vector up) {
                 store(m.hidden + r * ffn + c / 2, silu(gate) * up);
               });
-      product(me, layer.down, m.hidden, ffn, count, [&](int64_t r, int64_t c, Vector left, Vector right) {
-        add(m.x + r * dim + c, left, right);
-      });
+      product(me, layer.down, m.hidden, ffn, count,
+              [&](int64_t r, int64_t c, Vector left, Vector right) {
+                add(m.x + r * dim + c, left, right);
+              });
     }
     normalize(me, m, m.final_norm, num_wanted, wanted);
-    product(me, m.head, m.normed, dim, num_wanted, [&](int64_t r, int64_t c, Vector left, Vector right) {
-      store(logits + r * m.head.outputs + c, left);
-      store(logits + r * m.head.outputs + c + LANES, right);
-    });
+    product(me, m.head, m.normed, dim, num_wanted,
+            [&](int64_t r, int64_t c, Vector left, Vector right) {
+              store(logits + r * m.head.outputs + c, left);
+              store(logits + r * m.head.outputs + c + LANES, right);
+            });
   });
 }
 
 // The first `count` slots of a row of the cache go into another row.
 void copy_row(const Model* model, int64_t from, int64_t to, int64_t count) {
   const Model& m = *model;
-  const int64_t d = m.head_dim, panels = padded(d) / PANEL;
+  const int64_t d = m.head_dim;
   for (int64_t number = 0; number < m.num_layers; number++) {
     const Layer& layer = m.layers[number];
     for (int64_t h = 0; h < m.num_kv_heads; h++) {
-      const int64_t source = from * m.num_kv_heads + h, target = to * m.num_kv_heads + h;
-      std::memcpy(layer.keys + target * m.slots * d, layer.keys + source * m.slots * d,
-                  padded(count) * d * 4);
-      for (int64_t p = 0; p < panels; p++) {
-        std::memcpy(layer.values + (target * panels + p) * m.slots * PANEL,
-                    layer.values + (source * panels + p) * m.slots * PANEL, count * PANEL * 4);
-      }
+      const int64_t source = (from * m.num_kv_heads + h) * m.slots;
+      const int64_t target = (to * m.num_kv_heads + h) * m.slots;
+      std::memcpy(layer.keys + target * d, layer.keys + source * d, padded(count) * d * 4);
+      std::memcpy(layer.values + target * padded(d), layer.values + source * padded(d),
+                  count * padded(d) * 4);
     }
   }
 }

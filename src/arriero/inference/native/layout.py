@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from arriero.inference.native.memory import Memory
+
 Weights = Literal["float32", "bfloat16", "int8"]
 KINDS: dict[str, int] = {"float32": 0, "bfloat16": 1, "int8": 2}
 
@@ -82,10 +84,11 @@ def round_up(count: int, multiple: int) -> int:
 
 
 def in_panels(weight: Tensor, width: int) -> Tensor:
-    """[outputs, depth] -> [panels, depth, width]: `width` outputs beside one another."""
+    """[outputs, depth] -> [panels, depth, width]: `width` outputs beside one another; a view where
+    nothing has to be filled up."""
     outputs, depth = weight.shape
     whole = F.pad(weight, (0, 0, 0, round_up(outputs, width) - outputs))
-    return whole.view(-1, width, depth).transpose(1, 2).contiguous()
+    return whole.view(-1, width, depth).transpose(1, 2)
 
 
 def interleaved(first: Tensor, second: Tensor, lanes: int) -> Tensor:
@@ -108,6 +111,7 @@ class Arena:
 
     def __init__(self, width: int) -> None:
         self.width = width
+        self._memory = Memory()
         self._kept: list[object] = []
 
     def address(self, tensor: Tensor) -> int:
@@ -115,6 +119,10 @@ class Arena:
         whole = tensor.detach().contiguous()
         self._kept.append(whole)
         return whole.data_ptr()
+
+    def zeros(self, count: int) -> int:
+        """The address of so many float32 zeros."""
+        return self.address(self._memory.zeros(count))
 
     def floats(self, tensor: Tensor) -> int:
         """The address of the values as float32."""
@@ -129,8 +137,10 @@ class Arena:
             weight, scales = quantized(weight)
         else:
             weight = weight.to(getattr(torch, weights))
+        panels = self._memory.zeros(outputs * weight.shape[1], weight.dtype)
+        panels.view(-1, weight.shape[1], self.width).copy_(in_panels(weight.detach(), self.width))
         return Matrix(
-            panels=self.address(in_panels(weight.detach(), self.width)),
+            panels=self.address(panels),
             scales=None if scales is None else self.floats(F.pad(scales, (0, missing))),
             bias=None if bias is None else self.floats(F.pad(bias.detach(), (0, missing))),
             outputs=outputs,

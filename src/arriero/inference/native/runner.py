@@ -8,7 +8,6 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from arriero.inference.native.layout import (
     Arena,
@@ -52,31 +51,24 @@ class NativeRunner:
         self._threads = torch.get_num_threads()
         slots = round_up(num_slots, width)
         head_dim, kv_heads = config.head_dim, config.num_kv_heads
-        self._cache = [
-            (
-                torch.zeros(num_rows * kv_heads * slots * head_dim),
-                torch.zeros(num_rows * kv_heads * slots * round_up(head_dim, width)),
-            )
-            for _ in range(config.num_layers)
-        ]
         of_model = str(model.lm_head.weight.dtype).removeprefix("torch.")
         kind: Weights = weights or ("bfloat16" if of_model == "bfloat16" else "float32")
         layers = (Layer * config.num_layers)(
             *(
-                self._layer(cast(Block, block), keys, values, kind)
-                for block, (keys, values) in zip(model.model.layers, self._cache, strict=True)
+                self._layer(cast(Block, block), num_rows * kv_heads * slots, kind)
+                for block in model.model.layers
             )
         )
         self._layers = layers
         positions = torch.arange(slots)[None]
         cosine, sine = rotary_angles(positions, rotary_frequencies(config, "cpu"))
-        address, floats = self._arena.address, self._arena.floats
+        address, floats, zeros = self._arena.address, self._arena.floats, self._arena.zeros
         embedding = model.model.embed_tokens.weight
         is_narrow = embedding.dtype == torch.bfloat16
         qkv = round_up((config.num_heads + 2 * kv_heads) * head_dim, width)
 
         def room(width_of_row: int) -> int:
-            return address(torch.zeros(max_tokens * width_of_row))
+            return zeros(max_tokens * width_of_row)
 
         self._model = Model(
             dim=config.dim,
@@ -99,7 +91,7 @@ class NativeRunner:
             qkv=room(qkv),
             attended=room(round_up(config.num_heads * head_dim, width)),
             hidden=room(round_up(config.ffn_dim, width)),
-            scores=address(torch.zeros(self._threads * int(library.block_rows()) * slots)),
+            scores=zeros(self._threads * int(library.block_rows()) * slots),
         )
         self._vocab_size = config.vocab_size
         self._logits = np.empty((0, round_up(config.vocab_size, width)), np.float32)
@@ -172,7 +164,8 @@ class NativeRunner:
             *(ctypes.c_int64(number) for number in (source, target, count)),
         )
 
-    def _layer(self, block: Block, keys: Tensor, values: Tensor, kind: Weights) -> Layer:
+    def _layer(self, block: Block, num_slots: int, kind: Weights) -> Layer:
+        """A layer's weights and its cache, `num_slots` counted over all rows and heads."""
         attention, mlp, arena = block.self_attn, block.mlp, self._arena
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         has_bias = attention.q_proj.bias is not None
@@ -193,8 +186,8 @@ class NativeRunner:
                 kind,
             ),
             down=arena.matrix(mlp.down_proj.weight, mlp.down_proj.bias, kind),
-            keys=arena.address(keys),
-            values=arena.address(values),
+            keys=arena.zeros(num_slots * attention.config.head_dim),
+            values=arena.zeros(num_slots * round_up(attention.config.head_dim, arena.width)),
         )
 
 

@@ -1,8 +1,10 @@
 // A team of threads that goes through one call together, barrier by barrier.
 //
-// A step has some fifty barriers of a few microseconds each. A thread that slept at one of them would
-// wake up a scheduler's tick too late wherever other programs want the cores, so it never does: it
-// looks again and again, and soon lets others run in between. Threads sleep between calls alone.
+// A step has some fifty barriers of a few microseconds each. A thread that slept at one of them
+// would wake up a scheduler's tick too late wherever other programs want the cores, so it never
+// does: it looks again and again, and soon lets others run in between. Between calls it does so for
+// as long as the next one is likely to come; to wake a thread up takes a good part of a small
+// model's step.
 
 #pragma once
 
@@ -10,13 +12,18 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 namespace arriero {
+
+// How long a thread looks out for the next call before it sleeps: more than a step's bookkeeping.
+constexpr std::chrono::milliseconds PATIENCE{5};
 
 inline void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -46,11 +53,16 @@ class Team {
       }
     }
 
+    // This thread's part of `total` things: the first of them and the one after the last.
+    std::pair<int64_t, int64_t> part(int64_t total) const {
+      return {total * number / count, total * (number + 1) / count};
+    }
+
     // act(0) to act(total - 1): neighbouring ones on one thread. A barrier follows.
     template <class Act>
     void share(int64_t total, Act act) {
-      const int64_t end = total * (number + 1) / count;
-      for (int64_t i = total * number / count; i < end; i++) act(i);
+      const auto [first, last] = part(total);
+      for (int64_t i = first; i < last; i++) act(i);
       barrier();
     }
 
@@ -68,7 +80,9 @@ class Team {
   void run(int64_t count, const std::function<void(Member)>& body) {
     const std::lock_guard<std::mutex> alone(calls_);
     for (; num_threads_ < count; num_threads_++) {
-      std::thread([this, number = num_threads_, seen = job_.load()] { serve(number, seen); }).detach();
+      std::thread([this, number = num_threads_, seen = job_.load()] {
+        serve(number, seen);
+      }).detach();
     }
     if (count > 1) {
       const std::lock_guard<std::mutex> lock(sleep_);
@@ -83,8 +97,11 @@ class Team {
  private:
   void serve(int64_t number, uint64_t seen) {
     for (;;) {
-      for (int looked = 0; looked < 2000 && job_.load(std::memory_order_acquire) == seen; looked++) {
-        relax();
+      const auto began = std::chrono::steady_clock::now();
+      for (int looked = 0; job_.load(std::memory_order_acquire) == seen; looked++) {
+        if (looked < 1000) relax();
+        else if (std::chrono::steady_clock::now() - began < PATIENCE) std::this_thread::yield();
+        else break;
       }
       {
         std::unique_lock<std::mutex> lock(sleep_);
