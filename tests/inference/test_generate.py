@@ -9,6 +9,7 @@ from arriero.equations.logprobs import token_logprobs
 from arriero.inference.generate import Sampling, generate
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
+from arriero.model.lora import LoraConfig, with_adapters
 from arriero.records import UserError
 
 EOS_ID = 2
@@ -120,3 +121,27 @@ def test_rows_that_end_make_room_and_nothing_changes(model: LanguageModel) -> No
 
 def test_nothing_asked_nothing_sampled(model: LanguageModel) -> None:
     assert generate(model, [], Sampling(), seed=0, ends=ENDS) == []
+
+
+@pytest.mark.usefixtures("way")
+def test_adapters_are_sampled_with(model: LanguageModel) -> None:
+    """What is drawn has the log-probabilities of the adapted model, not of the frozen weights."""
+    base = LanguageModel.fresh(CONFIG, seed=0)
+    adapted = with_adapters(base, LoraConfig(rank=3), seed=1)
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.2)
+    sampling = Sampling(max_new_tokens=10)
+    for prompt, samples in zip(
+        PROMPTS, generate(adapted, PROMPTS, sampling, seed=3, ends=ENDS), strict=True
+    ):
+        ids = torch.tensor([[*prompt, *samples[0].tokens]])
+        with torch.no_grad():
+            found, frozen = (
+                token_logprobs(one(ids)[:, len(prompt) - 1 : -1], ids[:, len(prompt) :], 1.0)[0]
+                for one in (adapted, model)
+            )
+        drawn = torch.tensor(samples[0].logprobs)
+        torch.testing.assert_close(drawn, found, atol=1e-4, rtol=0)
+        assert float((drawn - frozen).abs().max()) > 0.1

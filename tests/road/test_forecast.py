@@ -11,7 +11,7 @@ from arriero.road.recipe import Recipe, load_recipe
 
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    monkeypatch.setattr(room, "_matmul_flops", lambda recipe: 1e12)
+    monkeypatch.setattr(room, "matmul_flops", lambda recipe: 1e12)
     return load_recipe("tiny", {"pretrain.num_tokens": 2_600_000})
 
 
@@ -45,16 +45,16 @@ def test_disk_by_hand(recipe: Recipe) -> None:
 
 def test_a_slower_machine_takes_longer(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = forecast(recipe).minutes
-    monkeypatch.setattr(room, "_matmul_flops", lambda recipe: 1e11)
+    monkeypatch.setattr(room, "matmul_flops", lambda recipe: 1e11)
     assert forecast(recipe).minutes == pytest.approx(10 * fast)
 
 
 def test_this_machine_has_a_speed() -> None:
-    assert room._matmul_flops(load_recipe("tiny", {"device": "cpu"})) > 1e8
+    assert room.matmul_flops(load_recipe("tiny", {"device": "cpu"})) > 1e8
 
 
 def test_less_of_ones_own_data_takes_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "_matmul_flops", lambda recipe: 1e11)
+    monkeypatch.setattr(room, "matmul_flops", lambda recipe: 1e11)
     files = {f"data.{kind}": ["x"] for kind in ("corpus", "instructions", "helpfulness", "safety")}
     minutes = [
         forecast(load_recipe("laptop", files | {"scale": scale})).minutes

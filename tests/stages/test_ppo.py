@@ -13,7 +13,8 @@ from torch import Tensor
 from arriero.data.writing import write_prompts
 from arriero.inference import batches
 from arriero.inference.generate import Sampling
-from arriero.model.weights import load_language_model
+from arriero.model.lora import LoraConfig
+from arriero.model.weights import load_language_model, load_score_model
 from arriero.records import Message, Prompt, UserError
 from arriero.stages import ppo
 from arriero.stages.ppo import PpoConfig
@@ -302,18 +303,27 @@ def test_a_mini_batch_in_parts_takes_the_same_step(
 
 
 @pytest.mark.parametrize("source", ["helpfulness", "safety", "fresh"])
-def test_what_the_critic_starts_from(stage: Stage, workspace: NewWorkspace, source: Any) -> None:
-    config = SMALL.model_copy(update={"critic_from": source})
-    critic = ppo._learner(config, stage.chat, stage.rewards, workspace()).critic
+def test_what_the_critic_starts_from(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch, source: Any
+) -> None:
+    seen: list[Tensor] = []
+
+    def watched(config: PpoConfig, learner: Any, *rest: Any) -> dict[str, Any]:
+        seen.append(weights(learner.critic.model))
+        raise StoppedError
+
+    monkeypatch.setattr(ppo, "_iterate", watched)
+    with pytest.raises(StoppedError):
+        stage.run(workspace(), critic_from=source)
     folder = {"helpfulness": stage.rewards[0], "safety": stage.rewards[1]}.get(source, stage.chat)
     decoder = load_decoder(folder)
-    assert torch.equal(weights(critic.model), decoder)
+    assert torch.equal(seen[0], decoder)
 
 
 def load_decoder(folder: Path) -> Tensor:
     if (folder / "generation_config.json").exists():
         return weights(load_language_model(folder).model)
-    return weights(ppo.load_score_model(folder).model)
+    return weights(load_score_model(folder).model)
 
 
 def test_what_is_not_finite_moves_nothing(
@@ -338,3 +348,72 @@ def test_what_is_not_finite_moves_nothing(
     bad, calls[0] = set(range(99)), 0
     with pytest.raises(UserError, match="not finite in all of iteration 1"):
         stage.run(workspace("other"), iterations=2)
+
+
+LORA = LoraConfig(rank=4, alpha=16.0)
+
+
+@pytest.mark.parametrize("source", ["helpfulness", "fresh"])
+def test_adapters_on_frozen_models(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch, source: Any
+) -> None:
+    """They start on the reference, sample as they train, and leave what they stand on alone."""
+    plain = ppo._iterate
+    start, judge = load_language_model(stage.chat), load_score_model(stage.rewards[0])
+
+    def watched(
+        config: PpoConfig, learner: Any, reference: ChatModel, judges: Any, *rest: Any
+    ) -> dict[str, Any]:
+        figures = plain(config, learner, reference, judges, *rest)
+        assert torch.equal(weights(reference.model), weights(start))
+        assert torch.equal(weights(judges.helpfulness), weights(judge))
+        return figures
+
+    monkeypatch.setattr(ppo, "_iterate", watched)
+    space = workspace()
+    stage.run(space, lora=LORA, critic_from=source)
+    lines = metrics(space)
+    assert lines[0]["kl"] == 0.0
+    assert lines[-1]["kl"] != 0.0
+    assert all(line["ratio_first"] == 1.0 for line in lines)
+    assert all(line["sampler_gap"] < 1e-4 for line in lines)
+    assert lines[-1]["value_loss"] < lines[0]["value_loss"]
+
+
+def test_adapters_stopped_and_run_again_are_bit_equal(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, stopped = workspace("whole"), workspace("stopped")
+    stage.run(whole, lora=LORA)
+    plain = ppo._iterate
+
+    def stop(*arguments: Any) -> dict[str, Any]:
+        if arguments[5] == 2:
+            raise StoppedError
+        return plain(*arguments)
+
+    monkeypatch.setattr(ppo, "_iterate", stop)
+    with pytest.raises(StoppedError):
+        stage.run(stopped, lora=LORA)
+    monkeypatch.setattr(ppo, "_iterate", plain)
+    stage.run(stopped, lora=LORA)
+    assert same_weights(stopped.model, whole.model)
+    assert results(stopped) == results(whole)
+    assert metrics(stopped) == metrics(whole)
+
+
+def test_the_best_adapters_are_merged_into_the_result(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [5.0, 4.0, 3.0, 2.0])
+    unmoved = workspace("unmoved")
+    stage.run(unmoved, lora=LORA)
+    assert same_weights(unmoved.model, stage.chat)
+    scripted(monkeypatch, [0.0, 1.0, 2.0, 3.0])
+    moved = workspace("moved")
+    stage.run(moved, lora=LORA)
+    found = load_language_model(moved.model).state_dict()
+    start = load_language_model(stage.chat).state_dict()
+    assert found.keys() == start.keys()
+    for name in start:
+        assert torch.equal(found[name], start[name]) != ("_proj" in name), name

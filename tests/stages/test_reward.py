@@ -15,7 +15,8 @@ from arriero.equations.intervals import wilson_interval
 from arriero.equations.ranking import MARGINS
 from arriero.equations.schedule import cosine_with_warmup, reward_warmup_steps
 from arriero.model.heads import LanguageModel, ScoreModel
-from arriero.model.weights import load_score_model
+from arriero.model.lora import LoraConfig
+from arriero.model.weights import load_language_model, load_score_model
 from arriero.records import Message, Preference, Rating, UserError
 from arriero.records.prompt import Track
 from arriero.stages import reward
@@ -213,3 +214,26 @@ def test_no_pair_fits(chat_folder: Path, workspace: NewWorkspace, tmp_path: Path
             workspace=space,
         )
     assert not space.model.exists()
+
+
+def test_adapters_and_a_score_head_learn_what_is_preferred(
+    chat_folder: Path, workspace: NewWorkspace, tmp_path: Path
+) -> None:
+    train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
+    write_preferences(train, [row(n, "yes please", "wool") for n in range(160)])
+    write_preferences(test, [row(n, "yes please", "wool") for n in range(160, 190)])
+    space = workspace()
+    reward.run(
+        SMALL.model_copy(update={"lora": LoraConfig(rank=4, layers=("q_proj", "v_proj"))}),
+        track="helpfulness",
+        start=chat_folder,
+        train={"helpfulness": [train]},
+        test={"helpfulness": [test]},
+        workspace=space,
+    )
+    assert results(space)["accuracy"]["helpfulness"]["all"]["accuracy"] == 1.0
+    assert results(space)["train_loss"] < 0.5
+    found = load_score_model(space.model).model.state_dict()
+    start = load_language_model(chat_folder).model.state_dict()
+    changed = {name for name in start if not found[name].equal(start[name])}
+    assert changed == {f"layers.0.self_attn.{name}.weight" for name in ("q_proj", "v_proj")}

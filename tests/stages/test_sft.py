@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
 
 from arriero.data.packing import PackedBatch, pack
 from arriero.data.shards import Shard, write_shard
 from arriero.data.writing import write_dialogs
 from arriero.inference.session import ChatSession
+from arriero.model.lora import LoraConfig
+from arriero.model.weights import load_language_model
 from arriero.records import Dialog, Message, UserError
 from arriero.stages import sft
 from arriero.stages.sft import SftConfig, fine_tune
+from arriero.stages.workspace import Workspace
 from arriero.tokenizer import Tokenizer
 from arriero.tokenizer.chat import encode_answer, encode_dialog, encode_prompt
 from arriero.training.optimizer import OptimizerConfig
@@ -189,3 +193,65 @@ def test_replayed_rows_join_every_step_and_never_the_held_out_end(
     num_rows = Shard(shard_folder, SMALL.row_length).num_rows
     assert len(rows) == 3 * num_steps
     assert max(rows) < int(num_rows * 0.9) < num_rows
+
+
+def test_adapters_learn_and_are_merged(
+    chat_folder: Path, workspace: NewWorkspace, tmp_path: Path
+) -> None:
+    """The result is a plain folder; what has no adapter is in it as it was."""
+    path = tmp_path / "dialogs.jsonl"
+    write_dialogs(path, [dialog(word, "stone bread") for word in WORDS])
+    space = workspace()
+    config = SMALL.model_copy(
+        update={"epochs": 40, "valid_share": 0.0, "lora": LoraConfig(rank=4, layers=("o_proj",))}
+    )
+    sft.run(config, base=chat_folder, instructions=[path], workspace=space)
+    assert results(space)["train_loss"] < 0.6 * metrics(space)[0]["loss"]
+    start, found, early = (
+        load_language_model(folder).state_dict()
+        for folder in (chat_folder, space.model, space.folder / "early")
+    )
+    changed = [name for name in start if not found[name].equal(start[name])]
+    assert changed == ["model.layers.0.self_attn.o_proj.weight"]
+    assert [name for name in start if not found[name].equal(early[name])] == changed
+    # No more than the rank of what was added: of 16 singular values 4 are not zero.
+    difference = found[changed[0]] - start[changed[0]]
+    values = difference.double().svd().S
+    assert float(values[4]) < 1e-5 < 1e-2 < float(values[3])
+
+
+def test_adapters_stopped_and_run_again_are_bit_equal(
+    chat_folder: Path, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SMALL.model_copy(update={"lora": LoraConfig(rank=4)})
+    whole, stopped = workspace("whole"), workspace("stopped")
+    fine_tune(config, chat_folder, dialogs(30), whole)
+    plain = sft.packed_loss_sum
+    calls = [0]
+
+    def stop(*arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 9:  # two micro-batches a step: in the fifth one
+            raise StoppedError
+        return plain(*arguments)
+
+    monkeypatch.setattr(sft, "packed_loss_sum", stop)
+    with pytest.raises(StoppedError):
+        fine_tune(config, chat_folder, dialogs(30), stopped)
+    said: list[str] = []
+    again = Workspace(stopped.folder, 0, stopped.device, said.append)
+    fine_tune(config, chat_folder, dialogs(30), again)
+    assert "going on from step 3" in said
+    assert same_weights(stopped.model, whole.model)
+    names = [name for path in stopped.checkpoints.rglob("*.safetensors") for name in names_in(path)]
+    assert names
+    assert all("lora_" in name for name in names)
+
+
+class StoppedError(Exception):
+    pass
+
+
+def names_in(path: Path) -> list[str]:
+    with safe_open(path, "pt") as tensors:
+        return list(tensors.keys())

@@ -11,9 +11,9 @@ from typing import NoReturn
 from safetensors import SafetensorError
 
 from arriero._version import __version__
-from arriero.cli import models, running, serving
+from arriero.cli import models, planning, running, serving, watching
 from arriero.cli.verbs import Act, Parser, Verbs
-from arriero.records import UserError
+from arriero.records import Stopped, UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"arriero: {error}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"arriero: stopped and saved; {again} goes on where it was", file=sys.stderr)
+        return 128 + stopped.signal
     except KeyboardInterrupt:
         print(f"\narriero: stopped; {again} goes on where it was", file=sys.stderr)
         return 130
@@ -56,7 +59,7 @@ def _parser(asked: str | None) -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"arriero {__version__}")
     verbs = Verbs(parser, asked)
-    for group in (running, models, serving):
+    for group in (running, planning, models, serving, watching):
         group.add_verbs(verbs)
     return parser
 

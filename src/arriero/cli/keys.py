@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -20,12 +21,14 @@ def recipe_verb(verbs: Verbs, name: str, text: str, act: Act) -> Parser:
     return added
 
 
-def add_keys(parser: Parser) -> None:
-    """An option for each key of a recipe; finding them all takes a while."""
+def add_keys(parser: Parser, without: Collection[str] = ()) -> None:
+    """An option for each key of a recipe, but for some; finding them all takes a while."""
     from arriero.road.recipe import leaf_fields
 
     groups: dict[str, Any] = {}
     for key, model, name in leaf_fields():
+        if key in without:
+            continue
         field = model.model_fields[name]
         section = key.rpartition(".")[0]
         group = groups.setdefault(section, parser.add_argument_group(section or "keys"))

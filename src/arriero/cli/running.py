@@ -55,6 +55,8 @@ def _run(options: argparse.Namespace) -> None:
     until = getattr(options, "until", None)
     restart = getattr(options, "restart", None)
     report = drive(recipe, run, say, until=until, restart_from=restart, only=only)
+    if report is None:  # not the first rank
+        return
     print(f"\nReport:  {report}")
     newest = newest_chat_model(run)
     if newest is not None:

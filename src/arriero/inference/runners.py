@@ -12,6 +12,7 @@ from arriero.inference.native.layout import Weights
 from arriero.inference.native.runner import NativeRunner
 from arriero.inference.plain import PlainRunner
 from arriero.model.heads import LanguageModel
+from arriero.model.lora import merged
 from arriero.records import UserError
 
 Integers = NDArray[np.int64]
@@ -49,9 +50,12 @@ def make_runner(
 ) -> Runner:
     """The fastest runner that this machine has for the device of the model.
 
+    Adapters (model.lora) are added into a copy of the weights: that is one product a matrix.
+
     Raises:
         UserError: weights of another type are asked for where nothing is compiled.
     """
+    model = merged(model)
     if model.lm_head.weight.is_cpu:
         built = native()
         if built.library is not None:

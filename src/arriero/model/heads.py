@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from arriero.equations.language_loss import chunked_token_loss_sum
 from arriero.model.cache import KVCache
 from arriero.model.config import ModelConfig
 from arriero.model.transformer import Transformer, init_weights
@@ -47,6 +48,32 @@ class LanguageModel(nn.Module):
         )
         return self.lm_head(hidden)
 
+    def token_loss_sum(
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        mask: Tensor,
+        *,
+        positions: Tensor,
+        segments: Tensor,
+        chunk: int,
+    ) -> Tensor:
+        """Summed cross-entropy of the targets that count, without ever holding all logits.
+
+        Args:
+            tokens, positions, segments: [B, T], as in `forward`.
+            targets: [B, T], what should come next.
+            mask: [B, T] bool, which of them count.
+            chunk: rows of logits at a time.
+
+        Returns:
+            A scalar, nats.
+        """
+        hidden = self.model(tokens, positions=positions, segments=segments)
+        return chunked_token_loss_sum(
+            hidden.flatten(0, 1), self.lm_head.weight, targets.flatten(), mask.flatten(), chunk
+        )
+
     @classmethod
     def fresh(cls, config: ModelConfig, seed: int) -> LanguageModel:
         """A model with newly drawn weights."""
@@ -78,12 +105,21 @@ class ScoreModel(nn.Module):
     @classmethod
     def from_language_model(cls, language: LanguageModel, seed: int) -> ScoreModel:
         """The decoder of a chat checkpoint under a new head: it knows what the chat model knows."""
-        model = cls(language.config)
-        model.model.load_state_dict(language.model.state_dict())
+        decoder = Transformer(language.config)
+        decoder.load_state_dict(language.model.state_dict())
+        return cls.over(decoder, seed)
+
+    @classmethod
+    def over(cls, decoder: Transformer, seed: int) -> ScoreModel:
+        """A new head over a decoder, which is shared and not copied."""
+        config = decoder.config
+        with torch.device("meta"):
+            model = cls(config)
+        model.model = decoder
         generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            # Small, so that all scores start near 0 and the first loss near log 2.
-            model.score.weight.normal_(0.0, 0.1 * language.config.dim**-0.5, generator=generator)
+        # Small, so that all scores start near 0 and the first loss near log 2.
+        drawn = torch.empty(1, config.dim).normal_(0.0, 0.1 * config.dim**-0.5, generator=generator)
+        model.score.weight = nn.Parameter(drawn.to(decoder.embed_tokens.weight.device))
         return model
 
 

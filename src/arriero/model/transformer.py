@@ -113,21 +113,24 @@ class Transformer(nn.Module):
 
 
 def init_weights(module: nn.Module, num_layers: int, seed: int) -> None:
-    """Draw every matrix from a normal distribution; norms stay at one, biases start at zero.
+    """Draw every matrix anew, see `drawn`."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(drawn(name, parameter.shape, num_layers, generator))
+
+
+def drawn(name: str, shape: torch.Size, num_layers: int, generator: torch.Generator) -> Tensor:
+    """New values of a parameter: matrices from a normal distribution, norms one, biases zero.
 
     Standard deviation 0.02 for the embedding, fan_in^-1/2 for projections (which is 0.0156 at
     width 4,096 and keeps small models from starting too quiet), and the projections back into the
     residual stream divided by sqrt(2 * layers). An output matrix that is the embedding is drawn
     once, as the embedding. The paper does not give its initialisation.
     """
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if name.endswith("bias"):
-                parameter.zero_()
-            if parameter.dim() < 2:
-                continue
-            std = 0.02 if "embed_tokens" in name else parameter.shape[1] ** -0.5
-            if name.endswith(("o_proj.weight", "down_proj.weight")):
-                std /= math.sqrt(2 * num_layers)
-            parameter.normal_(0.0, std, generator=generator)
+    if len(shape) < 2:
+        return torch.zeros(shape) if name.endswith("bias") else torch.ones(shape)
+    std = 0.02 if "embed_tokens" in name else shape[1] ** -0.5
+    if name.endswith(("o_proj.weight", "down_proj.weight")):
+        std /= math.sqrt(2 * num_layers)
+    return torch.empty(shape).normal_(0.0, std, generator=generator)

@@ -1,7 +1,7 @@
 """What travels through the system: dialogs, prompts, preferences, grades, errors. No torch."""
 
 from arriero.records.dialog import Dialog, Message
-from arriero.records.errors import UserError
+from arriero.records.errors import Stopped, UserError
 from arriero.records.preference import Preference, Rating
 from arriero.records.prompt import Prompt
 from arriero.records.score import Annotator, Grade, Judgment, Oracle
@@ -19,5 +19,6 @@ __all__ = [
     "Prompt",
     "Rating",
     "SpecialIds",
+    "Stopped",
     "UserError",
 ]

@@ -9,11 +9,13 @@ from pathlib import Path
 from arriero.inference.native.build import native
 from arriero.records import UserError
 from arriero.road.forecast import forecast
+from arriero.road.lock import locked
 from arriero.road.manifest import current_stages
 from arriero.road.recipe import Recipe
 from arriero.road.report import write_report
-from arriero.road.run import Step, choose_device, forget, run_steps
+from arriero.road.run import Step, choose_device, forget, run_steps, say_nothing
 from arriero.road.stations import stations
+from arriero.stages.workspace import Ranks, end_ranks, start_ranks
 
 
 def drive(
@@ -24,8 +26,10 @@ def drive(
     until: str | None = None,
     restart_from: str | None = None,
     only: str | None = None,
-) -> Path:
+) -> Path | None:
     """Run a recipe into a folder and write its report; returns the report's path.
+
+    Under torchrun every rank calls this; all but the first return None.
 
     Args:
         until: verb or folder name of the last stage to run; the last one if left out.
@@ -35,6 +39,26 @@ def drive(
     Raises:
         UserError: no such stage, too little disk, or anything a stage asks to be mended.
     """
+    recipe.figures.check()
+    ranks = start_ranks(recipe.parallel, choose_device(recipe))
+    try:
+        if ranks.is_first:
+            with locked(run):
+                return _drive(recipe, run, say, ranks, until, restart_from, only)
+        return _drive(recipe, run, say_nothing, ranks, until, restart_from, only)
+    finally:
+        end_ranks(ranks)
+
+
+def _drive(
+    recipe: Recipe,
+    run: Path,
+    say: Callable[[str], None],
+    ranks: Ranks,
+    until: str | None,
+    restart_from: str | None,
+    only: str | None,
+) -> Path | None:
     steps = stations(recipe, run)
     first = None if restart_from is None else _position(steps, restart_from, last=False)
     if until is not None:
@@ -50,9 +74,11 @@ def drive(
     if choose_device(recipe).type == "cpu" and native().library is None:
         say(f"sampling is not compiled, so it takes two to six times as long: {native().why}")
     # Only now, when nothing is left that could refuse the command.
-    for step in again:
+    for step in again if ranks.is_first else ():
         forget(run / step.name)
-    run_steps(steps, recipe, run, say, only=allowed)
+    run_steps(steps, recipe, run, say, only=allowed, ranks=ranks)
+    if not ranks.is_first:
+        return None
     report = write_report(run)
     say(f"report: {report}")
     return report

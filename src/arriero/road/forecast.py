@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -36,7 +37,7 @@ def forecast(recipe: Recipe) -> Forecast:
     """Estimate a run; measures the machine for a fraction of a second."""
     trained, sampled = _tokens(recipe)
     flops = recipe.model.flops_per_token(recipe.pretrain.row_length)
-    rate = _matmul_flops(recipe)
+    rate = matmul_flops(recipe)
     seconds = trained * flops / (rate * _TRAINING_UTILISATION)
     seconds += sampled * flops / 3 / (rate * _SAMPLING_UTILISATION)
     parameters = recipe.model.num_parameters * _BYTES_A_PARAMETER
@@ -47,7 +48,7 @@ def forecast(recipe: Recipe) -> Forecast:
 
 def training_seconds(recipe: Recipe, model: ModelConfig, length: int, num_tokens: float) -> float:
     """What training a model on so many tokens, in rows of `length`, takes on the device."""
-    rate = _matmul_flops(recipe) * _TRAINING_UTILISATION
+    rate = matmul_flops(recipe) * _TRAINING_UTILISATION
     return num_tokens * model.flops_per_token(length) / rate
 
 
@@ -73,11 +74,14 @@ def _tokens(recipe: Recipe) -> tuple[float, float]:
     return trained, sampled
 
 
-def _matmul_flops(recipe: Recipe) -> float:
-    """Floating-point operations a second of a matrix product on the device, measured."""
+def matmul_flops(recipe: Recipe, precision: Literal["float32", "bfloat16"] = "float32") -> float:
+    """Floating-point operations a second of a matrix product on the device, measured.
+
+    A GPU is measured in bfloat16 whatever the precision.
+    """
     has_cuda = recipe.device != "cpu" and torch.cuda.is_available()
     device, size = ("cuda", 4096) if has_cuda else ("cpu", 1024)
-    dtype = torch.bfloat16 if has_cuda else torch.float32
+    dtype = torch.bfloat16 if has_cuda else getattr(torch, precision)
     x = torch.ones(size, size, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(5):

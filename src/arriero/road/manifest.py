@@ -103,4 +103,5 @@ def hash_inputs(paths: Iterable[Path]) -> str:
 def _is_passing(path: Path) -> bool:
     """Files that a result does not follow from, or that go when it stands."""
     names = {"manifest.json", "metrics.jsonl", "started.json"}
-    return path.name in names or path.parts[0] in {"checkpoints"} or path.name.startswith(".")
+    folders = {"checkpoints", "tensorboard", "wandb"}
+    return path.name in names or path.parts[0] in folders or path.name.startswith(".")

@@ -19,6 +19,7 @@ from arriero.model.weights import shape_of
 from arriero.records import UserError
 from arriero.stages.ablation import AblationConfig
 from arriero.stages.evaluate import EvaluateConfig
+from arriero.stages.figures import FiguresConfig
 from arriero.stages.ppo import PpoConfig
 from arriero.stages.preferences import PreferencesConfig
 from arriero.stages.pretrain import PretrainConfig
@@ -26,6 +27,7 @@ from arriero.stages.rejection import RejectionConfig
 from arriero.stages.reward import RewardConfig
 from arriero.stages.sft import SftConfig
 from arriero.stages.tokenizer import TokenizerConfig
+from arriero.stages.workspace import ParallelConfig
 
 
 class WorldConfig(BaseModel):
@@ -108,6 +110,8 @@ class Recipe(BaseModel):
         description="a model folder to start from: its tokenizer and shape replace the recipe's, "
         "and pretraining goes on from its weights (pretrain.num_tokens 0 leaves them as they are)",
     )
+    figures: FiguresConfig = Field(default_factory=FiguresConfig)
+    parallel: ParallelConfig = Field(default_factory=ParallelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)

@@ -28,7 +28,7 @@ from arriero.road.manifest import (
     write_manifest,
 )
 from arriero.road.recipe import Recipe, to_toml
-from arriero.stages.workspace import Workspace, write_json
+from arriero.stages.workspace import ALONE, Ranks, Workspace, is_lost_rank, write_json
 
 Say = Callable[[str], None]
 
@@ -44,6 +44,7 @@ class Step:
         needs: names of the earlier steps whose outputs it reads.
         external: a hash of the files it reads from outside the run.
         run: does the work in a workspace.
+        is_parallel: whether all ranks of a job do it together; else the first does it alone.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Step:
     needs: tuple[str, ...]
     run: Callable[[Workspace], None]
     external: str = ""
+    is_parallel: bool = False
 
 
 def run_steps(
@@ -61,6 +63,7 @@ def run_steps(
     say: Say,
     *,
     only: Sequence[str] | None = None,
+    ranks: Ranks = ALONE,
 ) -> list[str]:
     """Bring every step up to date; returns the names of those that had to run.
 
@@ -70,14 +73,18 @@ def run_steps(
         run: the run's folder.
         say: prints a line.
         only: names of the steps that may run; any other must be up to date already.
+        ranks: the processes of this job, which all call this.
 
     Raises:
-        UserError: a step that may not run is not up to date.
+        UserError: a step that may not run is not up to date, or a rank was lost.
     """
     device = choose_device(recipe)
     if only is not None and not run.is_dir():
         raise UserError(f"{run}: no such run; `arriero run` makes one")
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
+    if not ranks.is_first:
+        _follow(steps, recipe, run, device, ranks)
+        return []
     manifests: dict[str, Manifest] = {}
     done: list[str] = []
     for step in steps:
@@ -90,6 +97,7 @@ def run_steps(
         if manifest is not None and manifest.key == key and is_intact(folder, manifest):
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             manifests[step.name] = manifest
+            ranks.agreed(False)
             continue
         if manifest is not None and manifest.key == key:
             say(f"[{step.name}] a file is no longer what this stage left; it is made again")
@@ -98,9 +106,54 @@ def run_steps(
         if not done:
             run.mkdir(parents=True, exist_ok=True)
             (run / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
-        manifests[step.name] = _run_step(step, recipe, folder, key, inputs, device, say)
+        manifests[step.name] = _run_step(step, recipe, folder, key, inputs, device, ranks, say)
         done.append(step.name)
     return done
+
+
+def _follow(
+    steps: Sequence[Step], recipe: Recipe, run: Path, device: torch.device, ranks: Ranks
+) -> None:
+    """What a rank does that is not the first: its part of parallel steps, and nothing else."""
+    for step in steps:
+        if not ranks.agreed(False):
+            continue
+        if step.is_parallel:
+            torch.manual_seed(recipe.seed)
+            space = _workspace(recipe, run / step.name, device, ranks, say_nothing)
+            _together(step, space, ranks)
+        ranks.wait()
+
+
+def _together(step: Step, space: Workspace, ranks: Ranks) -> None:
+    try:
+        step.run(space)
+    except RuntimeError as error:
+        if ranks.mesh is None or not is_lost_rank(error):
+            raise
+        raise UserError(
+            f"[{step.name}] rank {ranks.number} waits for a rank that is gone or hangs; see which "
+            "one ended first, then give the same command again: it goes on from the last checkpoint"
+        ) from error
+
+
+def _workspace(
+    recipe: Recipe, folder: Path, device: torch.device, ranks: Ranks, say: Say
+) -> Workspace:
+    return Workspace(
+        folder,
+        recipe.seed,
+        device,
+        say,
+        ranks,
+        recipe.figures,
+        recipe.watts,
+        recipe.carbon_intensity,
+    )
+
+
+def say_nothing(_: str) -> None:
+    """What a rank that is not the first says."""
 
 
 def choose_device(recipe: Recipe) -> torch.device:
@@ -118,6 +171,7 @@ def _run_step(
     key: str,
     inputs: dict[str, str],
     device: torch.device,
+    ranks: Ranks,
     say: Say,
 ) -> Manifest:
     """Run one step, going on where the same step was stopped."""
@@ -125,15 +179,21 @@ def _run_step(
     say(f"[{step.name}] " + ("going on" if began_before else "starting"))
     began = time.perf_counter()
     torch.manual_seed(recipe.seed)
-    workspace = Workspace(folder, recipe.seed, device, lambda line: say(f"[{step.name}] {line}"))
+    at_work = ranks if step.is_parallel else ALONE
+    workspace = _workspace(
+        recipe, folder, device, at_work, lambda line: say(f"[{step.name}] {line}")
+    )
     spent_before = _seconds_spent(folder)
+    ranks.agreed(True)
     try:
-        step.run(workspace)
+        _together(step, workspace, ranks)
+        ranks.wait()
     finally:
         seconds = spent_before + time.perf_counter() - began
         write_json(folder / "started.json", {"key": key, "seconds": seconds})
     peak = _peak_memory_gb()
-    energy = energy_kwh(seconds / 3600, recipe.watts)
+    device_hours = ranks.size * seconds / 3600
+    energy = energy_kwh(device_hours, recipe.watts)
     manifest = Manifest(
         stage=step.name,
         version=__version__,
@@ -144,7 +204,7 @@ def _run_step(
         seconds=seconds,
         watts=recipe.watts,
         energy_wh=energy * 1e3,
-        co2_g=co2_tonnes(seconds / 3600, recipe.watts, recipe.carbon_intensity) * 1e6,
+        co2_g=co2_tonnes(device_hours, recipe.watts, recipe.carbon_intensity) * 1e6,
         peak_memory_gb=peak,
     )
     write_manifest(folder, manifest)

@@ -38,6 +38,19 @@ REJECTION = "07-rejection-v1"
 PPO = "08-ppo-v1"
 EVALUATE = "09-evaluate"
 
+# The folders of a whole run, in order.
+STAGES = (
+    INPUTS,
+    TOKENIZER,
+    PRETRAIN,
+    SFT,
+    PREFERENCES,
+    *REWARDS.values(),
+    REJECTION,
+    PPO,
+    EVALUATE,
+)
+
 VERBS = ("tokenizer", "pretrain", "sft", "preferences", "reward", "rejection", "ppo", "evaluate")
 
 
@@ -63,6 +76,7 @@ def stations(recipe: Recipe, run: Path) -> list[Step]:
                 workspace=space,
             ),
             external=_base_hash(recipe),
+            is_parallel=True,
         ),
         Step(
             SFT,
@@ -77,6 +91,7 @@ def stations(recipe: Recipe, run: Path) -> list[Step]:
                 max_dialogs=recipe.data.max_dialogs or None,
                 workspace=space,
             ),
+            is_parallel=True,
         ),
         _preferences(recipe, run, inputs),
         *(_reward(recipe, run, files, track) for track in REWARDS),
@@ -245,6 +260,7 @@ def _reward(recipe: Recipe, run: Path, files: _Files, track: Track) -> Step:
             test={name: [files.comparisons(name, "test")] for name in REWARDS},
             workspace=space,
         ),
+        is_parallel=True,
     )
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,15 +29,15 @@ from arriero.equations.repetition import repeated_ngram_share
 from arriero.equations.reward import penalized_rewards
 from arriero.inference.batches import batches
 from arriero.inference.generate import Sampling
-from arriero.model.heads import ScoreModel
-from arriero.model.weights import load_language_model, load_score_model
+from arriero.model.lora import LoraConfig, count_trained
 from arriero.records import Prompt, UserError
+from arriero.stages.learner import CriticSource, Learner, adapter_learner, full_learner
 from arriero.stages.sampling import Answer, ChatModel
 from arriero.stages.sft import save_chat_model
 from arriero.stages.workspace import Workspace
 from arriero.training.checkpoint import load_checkpoint, save_checkpoint
 from arriero.training.meters import TimeLeft, rewind
-from arriero.training.optimizer import OptimizerConfig, adamw, completed_by
+from arriero.training.optimizer import OptimizerConfig, completed_by
 
 _OPTIMIZER = OptimizerConfig(peak=1e-6, warmup_steps=0, final_share=1.0)
 
@@ -58,8 +58,9 @@ class PpoConfig(BaseModel):
     lam: float = Field(default=0.95, ge=0, le=1, description="lambda of GAE; ours")
     temperature: float = Field(default=1.0, gt=0, description="temperature of the rollouts")
     max_new_tokens: int = Field(default=512, gt=0, description="longest answer in tokens")
-    critic_from: Literal["helpfulness", "safety", "fresh"] = Field(
-        default="helpfulness", description="what the critic starts from; ours"
+    critic_from: CriticSource = Field(
+        default="helpfulness",
+        description="what the critic starts from; fresh is the policy under a new head; ours",
     )
     critic_warmup: int = Field(
         default=0, ge=0, description="first iterations in which only the critic learns; ours"
@@ -74,23 +75,7 @@ class PpoConfig(BaseModel):
     critic_peak: float = Field(
         default=1e-6, gt=0, description="constant learning rate of the critic; ours"
     )
-
-
-@dataclass(frozen=True)
-class _Learner:
-    """What PPO moves: policy and critic, their optimizers, and the best policy so far."""
-
-    policy: ChatModel
-    critic: ScoreModel
-    best: ChatModel
-    policy_optimizer: torch.optim.AdamW
-    critic_optimizer: torch.optim.AdamW
-
-    def modules(self) -> dict[str, torch.nn.Module]:
-        return {"policy": self.policy.model, "critic": self.critic, "best": self.best.model}
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"policy": self.policy_optimizer, "critic": self.critic_optimizer}
+    lora: LoraConfig = LoraConfig()
 
 
 def run(
@@ -103,10 +88,10 @@ def run(
     workspace: Workspace,
 ) -> None:
     """Move the policy `start` up the composite reward; the best on held-out prompts is kept."""
-    learner = _learner(config, start, rewards, workspace)
     reference = ChatModel.load(start, workspace.device)
     reference.model.requires_grad_(False)
     judges = RewardModels.load(*rewards, reference.tokenizer, workspace.device)
+    learner = _learner(config, start, rewards, reference, judges, workspace)
     usable = reference.fitting(list(read_prompts(prompts)), config.max_new_tokens)
     checked = reference.fitting(list(read_prompts(held_out)), config.max_new_tokens)
     checked = checked[: config.held_out_prompts]
@@ -129,7 +114,7 @@ def run(
             score = _held_out_score(config, learner.policy, judges, checked, workspace)
             figures["held_out"] = score
             if score > state["best"]:
-                learner.best.model.load_state_dict(learner.policy.model.state_dict())
+                learner.keep_policy()
                 state |= {"best": score, "best_iteration": done}
             stale = (done - state["best_iteration"]) // config.held_out_every
             state["stopped"] = stale >= config.patience
@@ -157,28 +142,26 @@ def run(
 
 
 def _learner(
-    config: PpoConfig, start: Path, rewards: tuple[Path, Path], workspace: Workspace
-) -> _Learner:
-    policy = ChatModel.load(start, workspace.device)
-    if config.critic_from == "fresh":
-        language = load_language_model(start)
-        critic = ScoreModel.from_language_model(language, workspace.seed).to(workspace.device)
-    else:
-        folder = rewards[0] if config.critic_from == "helpfulness" else rewards[1]
-        critic = load_score_model(folder).to(workspace.device)
-    critic_config = config.optimizer.model_copy(update={"peak": config.critic_peak})
-    return _Learner(
-        policy=policy,
-        critic=critic,
-        best=ChatModel.load(start, workspace.device),
-        policy_optimizer=adamw([policy.model], config.optimizer),
-        critic_optimizer=adamw([critic], critic_config),
-    )
+    config: PpoConfig,
+    start: Path,
+    rewards: tuple[Path, Path],
+    reference: ChatModel,
+    judges: RewardModels,
+    workspace: Workspace,
+) -> Learner:
+    seed, source = workspace.seed, config.critic_from
+    optimizer, critic_peak = config.optimizer, config.critic_peak
+    if not config.lora.rank:
+        device = workspace.device
+        return full_learner(start, rewards, source, optimizer, critic_peak, seed, device)
+    learner = adapter_learner(config.lora, reference, judges, source, optimizer, critic_peak, seed)
+    workspace.say(f"policy: {count_trained(learner.policy.model)}")
+    return learner
 
 
 def _iterate(
     config: PpoConfig,
-    learner: _Learner,
+    learner: Learner,
     reference: ChatModel,
     judges: RewardModels,
     prompts: Sequence[Prompt],
@@ -253,7 +236,7 @@ class _Old:
     def of(
         cls,
         config: PpoConfig,
-        learner: _Learner,
+        learner: Learner,
         reference: ChatModel,
         rollouts: Rollouts,
         score: Tensor,
@@ -272,7 +255,7 @@ class _Old:
 
 
 def _step(
-    config: PpoConfig, learner: _Learner, parts: Sequence[_Old], policy_learns: bool
+    config: PpoConfig, learner: Learner, parts: Sequence[_Old], policy_learns: bool
 ) -> dict[str, float]:
     """One gradient step of policy and critic on one mini-batch, its gradient summed over parts.
 

@@ -13,16 +13,17 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from arriero.data.batches import Batches
 from arriero.data.documents import read_documents
 from arriero.data.packing import PackedBatch
 from arriero.data.shards import Shard, row_order, write_shard
-from arriero.equations.language_loss import chunked_token_loss_sum
 from arriero.inference.generate import Sampling, generate
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
-from arriero.model.weights import load_language_model, save_language_model
+from arriero.model.weights import save_language_model
 from arriero.records import UserError
 from arriero.stages.fitting import Precision, autocast, fit
+from arriero.stages.placement import fresh_language_model, gathered, read_language_model
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
@@ -46,6 +47,9 @@ class PretrainConfig(BaseModel):
     max_valid_rows: int = Field(default=64, gt=0, description="at most so many rows held out")
     valid_every: int = Field(default=500, gt=0, description="steps between held-out losses")
     checkpoint_every: int = Field(default=1000, gt=0, description="steps between checkpoints")
+    keep_every: int = Field(
+        default=0, ge=0, description="checkpoints of steps that it divides stay; 0: the newest two"
+    )
     precision: Precision = Field(default="bfloat16", description="type of the matrix products")
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
 
@@ -80,20 +84,20 @@ def run(
     # The last rows are held out; training permutes the ones before them.
     num_train = shard.num_rows - num_held_out_rows(config, shard)
     if start is None:
-        model = LanguageModel.fresh(model_config, workspace.seed)
+        model = fresh_language_model(model_config, workspace, config.precision)
     else:
-        model = load_language_model(start, dtype=torch.float32)
-    model.to(workspace.device)
+        model = read_language_model(start, workspace, config.precision, torch.float32)
 
-    def micro_batches(step: int) -> list[PackedBatch]:
+    def micro_batches(step: int) -> Sequence[PackedBatch]:
         rows = row_order(num_train, config.rows_per_step, step, workspace.seed)
         size = config.micro_rows
-        return [shard.batch(rows[i : i + size]) for i in range(0, len(rows), size)]
+        return Batches([rows[i : i + size] for i in range(0, len(rows), size)], shard.batch)
 
     def loss_sum(batch: PackedBatch) -> Tensor:
         with autocast(config.precision, workspace.device):
             return packed_loss_sum(model, batch, workspace.device)
 
+    flops_a_token = model_config.flops_per_token(config.row_length)
     held_out = [
         shard.batch(range(i, min(i + config.micro_rows, shard.num_rows)))
         for i in range(num_train, shard.num_rows, config.micro_rows)
@@ -108,17 +112,25 @@ def run(
         loss_sum=loss_sum,
         num_items=lambda batch: batch.num_targets,
         unit="tokens",
+        precision=config.precision,
+        flops=lambda batch: batch.tokens.numel() * flops_a_token,
+        sample_ids=lambda step: row_order(num_train, config.rows_per_step, step, workspace.seed),
+        keep_every=config.keep_every,
     ):
         is_last = report.step + 1 == config.num_steps
         if (report.step + 1) % config.valid_every == 0 or is_last:
             meter.record(report, valid_loss=mean_loss(model, held_out, workspace.device))
-            sample = _samples(model, shard, tokenizer, workspace.seed, count=1)[0]
-            workspace.show(sample["prompt"], sample["text"])
+            if workspace.ranks.mesh is None:
+                sample = _samples(model, shard, tokenizer, workspace.seed, count=1)[0]
+                workspace.show(sample["prompt"], sample["text"])
         else:
             meter.record(report)
-    save_language_model(model, workspace.model, tokenizer.special)
-    tokenizer.save(workspace.model, model_max_length=model_config.context)
     valid_loss = mean_loss(model, held_out, workspace.device)
+    whole = gathered(model, workspace)
+    if whole is None:
+        return
+    save_language_model(whole, workspace.model, tokenizer.special)
+    tokenizer.save(workspace.model, model_max_length=model_config.context)
     workspace.write_results(
         {
             "parameters": model_config.num_parameters,
@@ -127,7 +139,7 @@ def run(
             "train_loss": workspace.last_metrics()["loss"] if config.num_steps else None,
             "valid_loss": valid_loss,
             "perplexity": None if valid_loss is None else math.exp(valid_loss),
-            "samples": _samples(model, shard, tokenizer, workspace.seed),
+            "samples": _samples(whole, shard, tokenizer, workspace.seed),
         }
     )
 
@@ -143,25 +155,22 @@ def _shard(
 ) -> Shard:
     """The tokenised corpus, written unless a stopped run has done so."""
     folder = workspace.folder / "shard"
-    if not (folder / "shard.json").exists():
+    if workspace.ranks.is_first and not (folder / "shard.json").exists():
         num_tokens = write_shard(read_documents(corpus), tokenizer, folder)
         workspace.say(f"{num_tokens:,} tokens of text")
+    workspace.ranks.wait()
     return Shard(folder, config.row_length)
 
 
 def packed_loss_sum(model: LanguageModel, batch: PackedBatch, device: torch.device) -> Tensor:
     """Summed cross-entropy of a packed batch's counted targets; a scalar."""
-    hidden = model.model(
+    return model.token_loss_sum(
         batch.tokens.to(device),
+        batch.targets.to(device),
+        batch.loss_mask.to(device),
         positions=batch.positions.to(device),
         segments=batch.segments.to(device),
-    )
-    return chunked_token_loss_sum(
-        hidden.flatten(0, 1),
-        model.lm_head.weight,
-        batch.targets.flatten().to(device),
-        batch.loss_mask.flatten().to(device),
-        _LOSS_CHUNK,
+        chunk=_LOSS_CHUNK,
     )
 
 

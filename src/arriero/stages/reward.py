@@ -24,10 +24,12 @@ from arriero.equations.intervals import wilson_interval
 from arriero.equations.ranking import MARGINS, pair_accuracy, ranking_loss, safety_loss
 from arriero.equations.schedule import reward_warmup_steps
 from arriero.model.heads import ScoreModel
+from arriero.model.lora import LoraConfig, count_trained, merged, with_adapters
 from arriero.model.weights import load_language_model, save_score_model
 from arriero.records import Preference, Rating, UserError
 from arriero.records.prompt import Track
 from arriero.stages.fitting import Precision, autocast, fit
+from arriero.stages.placement import gathered, spread
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import encode_answer, encode_prompt
 from arriero.tokenizer.load import load_tokenizer
@@ -73,6 +75,7 @@ class RewardConfig(BaseModel):
         default=_OPTIMIZER,
         description="warm-up is 3% of the steps and at least 5 whatever warmup_steps says",
     )
+    lora: LoraConfig = LoraConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,11 @@ def run(
     """Train the reward model of `track` into `folder/model` and try it on every test set."""
     tokenizer = load_tokenizer(start)
     language = load_language_model(start)
-    model = ScoreModel.from_language_model(language, workspace.seed).to(workspace.device)
+    model = ScoreModel.from_language_model(language, workspace.seed)
+    if config.lora.rank:
+        model = with_adapters(model, config.lora, workspace.seed)
+        workspace.say(count_trained(model))
+    model = spread(model, workspace, config.precision)
     rows, mix = mixed_rows(config, track, train, workspace.seed)
     pairs = encode_pairs(tokenizer, rows, model.config.context)
     if not pairs:
@@ -108,6 +115,8 @@ def run(
     )
     weight = config.safety_loss_weight if track == "safety" else 0.0
     margins = MARGINS[config.margin]
+    longest = max(len(pair.chosen) for pair in pairs)
+    flops_a_token = model.config.flops_per_token(longest)
 
     def micro_batches(step: int) -> list[list[EncodedPair]]:
         chosen = row_order(len(pairs), pairs_per_step, step, workspace.seed)
@@ -128,11 +137,19 @@ def run(
         loss_sum=loss_sum,
         num_items=len,
         unit="pairs",
+        precision=config.precision,
+        flops=lambda batch: (
+            flops_a_token * sum(len(pair.chosen) + len(pair.rejected) for pair in batch)
+        ),
+        sample_ids=lambda step: row_order(len(pairs), pairs_per_step, step, workspace.seed),
     ):
         meter.record(report)
-    save_score_model(model, workspace.model, tokenizer.special)
-    tokenizer.save(workspace.model, model_max_length=model.config.context)
-    accuracy, histogram = _tried(model, tokenizer, track, test, workspace)
+    whole = gathered(model, workspace)
+    if whole is None:
+        return
+    save_score_model(merged(whole), workspace.model, tokenizer.special)
+    tokenizer.save(workspace.model, model_max_length=whole.config.context)
+    accuracy, histogram = _tried(whole, tokenizer, track, test, workspace)
     workspace.write_results(
         {
             "name": track,

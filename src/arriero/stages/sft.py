@@ -20,9 +20,11 @@ from arriero.data.packing import PackedBatch, assign_rows, pack
 from arriero.data.shards import Shard, row_order
 from arriero.inference.generate import Sampling, generate
 from arriero.model.heads import LanguageModel
+from arriero.model.lora import LoraConfig, count_trained, merged, with_adapters
 from arriero.model.weights import load_language_model, save_language_model
 from arriero.records import Dialog, UserError
 from arriero.stages.fitting import Precision, autocast, fit
+from arriero.stages.placement import gathered, read_language_model, spread
 from arriero.stages.pretrain import mean_loss, packed_loss_sum
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import EncodedDialog, encode_dialogs, encode_prompt
@@ -59,6 +61,7 @@ class SftConfig(BaseModel):
     checkpoint_every: int = Field(default=200, gt=0, description="steps between checkpoints")
     precision: Precision = Field(default="bfloat16", description="type of the matrix products")
     optimizer: Annotated[OptimizerConfig, completed_by(_OPTIMIZER)] = _OPTIMIZER
+    lora: LoraConfig = LoraConfig()
 
 
 def run(
@@ -81,7 +84,8 @@ def run(
         kept = np.random.default_rng(workspace.seed).permutation(len(dialogs))[:max_dialogs]
         dialogs = [dialogs[index] for index in sorted(kept)]
     facts = fine_tune(config, base, dialogs, workspace, corpus_shard=corpus_shard, keep_early=True)
-    workspace.write_results(facts)
+    if workspace.ranks.is_first:
+        workspace.write_results(facts)
 
 
 def fine_tune(
@@ -93,7 +97,8 @@ def fine_tune(
     corpus_shard: Path | None = None,
     keep_early: bool = False,
 ) -> dict[str, Any]:
-    """Train `base` on dialogs, loss on answers only; returns facts for results.json.
+    """Train `base` on dialogs, loss on answers only; returns facts for results.json, {} on a rank
+    that is not the first.
 
     With `replay_rows` each step also reads rows of `corpus_shard`, which `base` was trained on.
 
@@ -101,7 +106,12 @@ def fine_tune(
         UserError: no dialog fits into a row.
     """
     tokenizer = load_tokenizer(base)
-    model = load_language_model(base).to(workspace.device)
+    if config.lora.rank:
+        model = with_adapters(load_language_model(base), config.lora, workspace.seed)
+        workspace.say(count_trained(model))
+        model = spread(model, workspace, config.precision)
+    else:
+        model = read_language_model(base, workspace, config.precision)
     fitting, encoded = _encode(dialogs, tokenizer, min(config.row_length, model.config.context))
     # A fixed shuffle picks the held-out dialogs, so they are no tail of one source.
     order = np.random.default_rng(workspace.seed).permutation(len(encoded))
@@ -112,7 +122,10 @@ def fine_tune(
     if config.replay_rows and corpus_shard is not None:
         replay = Shard(corpus_shard, config.row_length)
     num_rows = _fit(config, model, tokenizer, train, valid, replay, fitting, workspace, keep_early)
-    save_chat_model(model, tokenizer, workspace.model)
+    whole = gathered(model, workspace)
+    if whole is None:
+        return {}
+    save_chat_model(whole, tokenizer, workspace.model)
     last = workspace.last_metrics()
     return {
         "dialogs": len(train),
@@ -121,7 +134,7 @@ def fine_tune(
         "rows": num_rows,
         "train_loss": last["loss"],
         "valid_loss": last["valid_loss"],
-        "samples": _samples(model, tokenizer, fitting[:200:50], workspace.seed),
+        "samples": _samples(whole, tokenizer, fitting[:200:50], workspace.seed),
     }
 
 
@@ -162,6 +175,7 @@ def _fit(
         with autocast(config.precision, workspace.device):
             return packed_loss_sum(model, batch, workspace.device)
 
+    flops_a_token = model.config.flops_per_token(config.row_length)
     valid_batches = [
         _pack(valid[at : at + 64], config.row_length) for at in range(0, len(valid), 64)
     ]
@@ -175,23 +189,27 @@ def _fit(
         loss_sum=loss_sum,
         num_items=lambda batch: batch.num_targets,
         unit="tokens",
+        precision=config.precision,
+        flops=lambda batch: batch.tokens.numel() * flops_a_token,
     ):
         done = report.step + 1
         if done % steps_an_epoch == 0 or done == num_steps:
             meter.record(report, valid_loss=mean_loss(model, valid_batches, workspace.device))
         else:
             meter.record(report)
-        if done % steps_an_epoch == 0:
+        if done % steps_an_epoch == 0 and workspace.ranks.mesh is None:
             sample = _samples(model, tokenizer, dialogs[:1], workspace.seed)[0]
             workspace.show(sample["prompt"], sample["answer"])
         if keep_early and done == max(1, int(_EARLY * num_steps)):
-            save_chat_model(model, tokenizer, workspace.folder / "early")
+            early = gathered(model, workspace)
+            if early is not None:
+                save_chat_model(early, tokenizer, workspace.folder / "early")
     return len(rows)
 
 
 def save_chat_model(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a chat model's folder, tokenizer and chat template included."""
-    save_language_model(model, folder, tokenizer.special)
+    """Write a chat model's folder, tokenizer and chat template included, adapters merged."""
+    save_language_model(merged(model), folder, tokenizer.special)
     tokenizer.save(folder, model_max_length=model.config.context)
 
 

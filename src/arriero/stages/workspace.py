@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from arriero.equations.carbon import GRID_INTENSITY
+from arriero.stages.figures import FiguresConfig
 from arriero.training.checkpoint import hash_file
+from arriero.training.figures import Machine, matmul_flops
+from arriero.training.parallel import Precision
+from arriero.training.ranks import (
+    ALONE,
+    ParallelConfig,
+    Ranks,
+    end_ranks,
+    is_lost_rank,
+    start_ranks,
+)
+from arriero.training.sinks import Sink
 
-__all__ = ["Workspace", "hash_file", "write_json"]
+__all__ = [
+    "ALONE",
+    "ParallelConfig",
+    "Ranks",
+    "Workspace",
+    "end_ranks",
+    "hash_file",
+    "is_lost_rank",
+    "start_ranks",
+    "write_json",
+]
 
 
 @dataclass(frozen=True)
@@ -24,12 +47,20 @@ class Workspace:
         seed: all randomness of the stage follows from it.
         device: where its models live.
         say: prints one line of progress.
+        ranks: the processes that work on the stage together.
+        figures: where its figures go beside metrics.jsonl.
+        watts: power of a device.
+        carbon_intensity: kg CO2eq a kWh.
     """
 
     folder: Path
     seed: int
     device: torch.device
     say: Callable[[str], None]
+    ranks: Ranks = ALONE
+    figures: FiguresConfig = field(default_factory=FiguresConfig)
+    watts: float = 0.0
+    carbon_intensity: float = GRID_INTENSITY
 
     @property
     def model(self) -> Path:
@@ -45,6 +76,22 @@ class Workspace:
     def metrics(self) -> Path:
         """One JSON object a step."""
         return self.folder / "metrics.jsonl"
+
+    def machine(self, precision: Precision) -> Machine:
+        """What the stage's figures are measured against; all ranks together."""
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        size = self.ranks.size
+        return Machine(
+            self.device,
+            size * matmul_flops(self.device, dtype),
+            size * self.watts,
+            self.carbon_intensity,
+            self.ranks.dp_size,
+        )
+
+    def sinks(self, start: int) -> list[Sink]:
+        """Where figures go beside metrics.jsonl, for a stage that goes on at step `start`."""
+        return self.figures.sinks(self.folder, start, self.say) if self.ranks.is_first else []
 
     def show(self, prompt: str, answer: str) -> None:
         """Say a sample, on one line."""

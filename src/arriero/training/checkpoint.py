@@ -1,6 +1,7 @@
 """Checkpoints that survive a kill: temporary folder, fsync, hashes, rename; safetensors and JSON.
 
-No pickle anywhere. A checkpoint whose hash does not match is passed over for the one before it.
+Every rank writes what it holds, and a job of other ranks puts it together for itself. No pickle
+anywhere. A checkpoint whose hash does not match is passed over for the one before it.
 """
 
 from __future__ import annotations
@@ -9,22 +10,37 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed.checkpoint as dcp
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+
+from arriero.records import UserError
+from arriero.training.ranks import ALONE, Ranks
 
 _KEPT = 2
+_TENSORS = "tensors.safetensors"
+
+Modules = Mapping[str, nn.Module]
+Optimizers = Mapping[str, torch.optim.Optimizer]
 
 
 def save_checkpoint(
     folder: Path,
     step: int,
-    modules: dict[str, nn.Module],
-    optimizers: dict[str, torch.optim.Optimizer],
+    modules: Modules,
+    optimizers: Optimizers,
     state: dict[str, Any],
+    *,
+    ranks: Ranks = ALONE,
+    keep_every: int = 0,
 ) -> None:
     """Write `folder/step-N`, whole or not at all, and keep the newest two.
 
@@ -32,38 +48,66 @@ def save_checkpoint(
         step: steps done so far; the run goes on with this number.
         modules, optimizers: what is trained, by name.
         state: anything else that JSON holds (best score so far, counters).
+        ranks: all of them call this together.
+        keep_every: steps that are a multiple of it are kept for good; 0 keeps none.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".step-{step:08d}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    save_file(_flatten(modules, optimizers), temporary / "tensors.safetensors")
-    (temporary / "state.json").write_text(json.dumps({"step": step, **state}), encoding="utf-8")
-    hashes = {path.name: hash_file(path) for path in sorted(temporary.iterdir())}
-    (temporary / "manifest.json").write_text(json.dumps(hashes), encoding="utf-8")
-    for path in temporary.iterdir():
-        _sync(path)
-    final = folder / f"step-{step:08d}"
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
-    _sync(folder)
-    for old in sorted(folder.glob("step-*"))[:-_KEPT]:
-        shutil.rmtree(old)
+    if ranks.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+    ranks.barrier()
+    tensors = _weights(modules) | _moments(modules, optimizers)
+    if ranks.mesh is None:
+        save_file({key: value.contiguous() for key, value in tensors.items()}, temporary / _TENSORS)
+    else:
+        writer = HuggingFaceStorageWriter(path=str(temporary), save_distributed=True)
+        dcp.save(tensors, storage_writer=writer)
+    if ranks.is_first:
+        _finish(folder, temporary, step, state, keep_every)
+    ranks.barrier()
 
 
 def load_checkpoint(
-    folder: Path, modules: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer]
+    folder: Path, modules: Modules, optimizers: Optimizers, *, ranks: Ranks = ALONE
 ) -> dict[str, Any] | None:
     """Fill modules and optimizers from the newest whole checkpoint; returns its state.
 
-    None if there is none to go on from. The state's `step` is the number of steps done.
+    None if there is none to go on from. The state's `step` is the number of steps done. The ranks
+    may be others than those that wrote it.
+
+    Raises:
+        UserError: the checkpoint is of a model of another shape.
     """
-    for path in sorted(folder.glob("step-*"), reverse=True):
-        if _is_whole(path):
-            _unflatten(load_file(path / "tensors.safetensors"), modules, optimizers)
-            return json.loads((path / "state.json").read_text(encoding="utf-8"))
-        print(f"{path}: damaged, going on from the checkpoint before it", flush=True)
-    return None
+    path = ranks.agreed(_newest_whole(folder) if ranks.is_first else None)
+    if path is None:
+        return None
+    names = _names(path)
+    parameters = _weights(modules)
+    wanted = dict(parameters)
+    for key in names:
+        kind, _, rest = key.partition("/")
+        if kind == "optimizer":
+            _, _, place = rest.partition("/")
+            parameter = parameters.get(f"module/{place.rpartition('/')[0]}")
+            if parameter is not None:
+                is_moment = not key.endswith("/step")
+                wanted[key] = (
+                    torch.zeros_like(parameter)
+                    if is_moment
+                    else torch.zeros((), device=parameter.device)
+                )
+    if set(names) != set(wanted):
+        name = sorted(set(names) ^ set(wanted))[0]
+        raise UserError(f"{path} is of another model ({name}); remove its folder to start anew")
+    try:
+        _read(path, wanted, ranks)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"{path} is of a model of another shape ({error}); remove its folder to start anew"
+        ) from None
+    _give_moments(modules, optimizers, wanted)
+    return json.loads((path / "state.json").read_text(encoding="utf-8"))
 
 
 def hash_file(path: Path) -> str:
@@ -80,37 +124,104 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _flatten(
-    modules: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer]
-) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for name, module in modules.items():
-        for key, value in module.state_dict().items():
-            tensors[f"module/{name}/{key}"] = value.detach().clone().contiguous()
-    for name, optimizer in optimizers.items():
-        for index, entry in optimizer.state_dict()["state"].items():
-            for key, value in entry.items():
-                tensors[f"optimizer/{name}/{index}/{key}"] = value.detach().clone().contiguous()
-    return tensors
-
-
-def _unflatten(
-    tensors: dict[str, Tensor],
-    modules: dict[str, nn.Module],
-    optimizers: dict[str, torch.optim.Optimizer],
+def _finish(
+    folder: Path, temporary: Path, step: int, state: dict[str, Any], keep_every: int
 ) -> None:
-    for name, module in modules.items():
-        prefix = f"module/{name}/"
-        module.load_state_dict(
-            {key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)}
+    """What the tensors still lack to be a checkpoint, and what older ones are then for."""
+    (temporary / "state.json").write_text(json.dumps({"step": step, **state}), encoding="utf-8")
+    hashes = {path.name: hash_file(path) for path in sorted(temporary.iterdir())}
+    (temporary / "manifest.json").write_text(json.dumps(hashes), encoding="utf-8")
+    for path in temporary.iterdir():
+        _sync(path)
+    final = folder / f"step-{step:08d}"
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.rename(final)
+    _sync(folder)
+    for old in sorted(folder.glob("step-*"))[:-_KEPT]:
+        number = int(old.name.removeprefix("step-"))
+        if not keep_every or number % keep_every:
+            shutil.rmtree(old)
+
+
+def _newest_whole(folder: Path) -> Path | None:
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        if _is_whole(path):
+            return path
+        print(f"{path}: damaged, going on from the checkpoint before it", flush=True)
+    return None
+
+
+def _weights(modules: Modules) -> dict[str, Tensor]:
+    """The parameters by name, sharing their memory."""
+    return {
+        f"module/{name}/{key}": parameter.detach()
+        for name, module in modules.items()
+        for key, parameter in module.named_parameters()
+    }
+
+
+def _parameter_names(modules: Modules) -> dict[nn.Parameter, str]:
+    return {
+        parameter: f"{name}/{key}"
+        for name, module in modules.items()
+        for key, parameter in module.named_parameters()
+    }
+
+
+def _moments(modules: Modules, optimizers: Optimizers) -> dict[str, Tensor]:
+    """What the optimizers remember of each parameter, by the parameter's name."""
+    names = _parameter_names(modules)
+    return {
+        f"optimizer/{name}/{names[parameter]}/{field}": value
+        for name, optimizer in optimizers.items()
+        for parameter, fields in optimizer.state.items()
+        for field, value in fields.items()
+    }
+
+
+def _give_moments(modules: Modules, optimizers: Optimizers, tensors: Mapping[str, Tensor]) -> None:
+    by_name = {name: parameter for parameter, name in _parameter_names(modules).items()}
+    for key, value in tensors.items():
+        if key.startswith("optimizer/"):
+            name, _, rest = key.removeprefix("optimizer/").partition("/")
+            place, _, field = rest.rpartition("/")
+            optimizers[name].state[by_name[place]][field] = value
+
+
+def _room_for(key: str, weights: Mapping[str, Tensor]) -> Tensor | None:
+    """Zeros where a tensor of an optimizer goes; None if the parameter is not there."""
+    if not key.startswith("optimizer/"):
+        return None
+    place, _, field = key.removeprefix("optimizer/").partition("/")[2].rpartition("/")
+    parameter = weights.get(f"module/{place}")
+    if parameter is None or field != "step":
+        return None if parameter is None else torch.zeros_like(parameter)
+    return torch.zeros((), device=parameter.device)
+
+
+def _names(path: Path) -> list[str]:
+    """The tensors of a checkpoint."""
+    found: set[str] = set()
+    for file in path.glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            found.update(tensors.keys())
+    return sorted(found)
+
+
+def _read(path: Path, tensors: dict[str, Tensor], ranks: Ranks) -> None:
+    """Fill the tensors in place, each rank its parts."""
+    if ranks.mesh is None and (path / _TENSORS).exists():
+        for key, value in load_file(path / _TENSORS).items():
+            if value.shape != tensors[key].shape:
+                raise ValueError(f"{key}: {list(value.shape)} for {list(tensors[key].shape)}")
+            tensors[key].copy_(value)
+        return
+    with warnings.catch_warnings():
+        # That this is one process is no mistake.
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        dcp.load(
+            tensors, storage_reader=HuggingFaceStorageReader(str(path)), no_dist=ranks.mesh is None
         )
-    for name, optimizer in optimizers.items():
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith(f"optimizer/{name}/"):
-                index, field = key.removeprefix(f"optimizer/{name}/").split("/")
-                state.setdefault(int(index), {})[field] = value
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def _sync(path: Path) -> None:

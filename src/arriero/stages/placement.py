@@ -1,0 +1,91 @@
+"""Models on the ranks of a job: drawn or read a tensor at a time, spread, put together again.
+
+One process alone gets the plain model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from arriero.model.config import ModelConfig
+from arriero.model.heads import LanguageModel, ScoreModel
+from arriero.model.lora import merged_state
+from arriero.model.transformer import drawn
+from arriero.model.weights import load_language_model, open_hugging_face
+from arriero.stages.workspace import Workspace
+from arriero.training.parallel import Precision, distribute, fill, whole_tensors
+
+Model = TypeVar("Model", LanguageModel, ScoreModel)
+
+
+def fresh_language_model(
+    config: ModelConfig, workspace: Workspace, precision: Precision
+) -> LanguageModel:
+    """Newly drawn weights: the same ones on any number of ranks."""
+    if workspace.ranks.mesh is None:
+        return spread(LanguageModel.fresh(config, workspace.seed), workspace, precision)
+    with torch.device("meta"):
+        model = LanguageModel(config)
+    spread(model, workspace, precision)
+    generator = torch.Generator().manual_seed(workspace.seed)
+    fill(
+        model,
+        workspace.device,
+        lambda name, shape: drawn(name, shape, config.num_layers, generator),
+    )
+    return model
+
+
+def read_language_model(
+    folder: Path, workspace: Workspace, precision: Precision, dtype: torch.dtype | None = None
+) -> LanguageModel:
+    """The model of a folder, on ranks in float32 and never whole.
+
+    Raises:
+        UserError: as load_language_model.
+    """
+    if workspace.ranks.mesh is None:
+        return spread(load_language_model(folder, dtype=dtype), workspace, precision)
+    checkpoint = open_hugging_face(folder, "language")
+    with torch.device("meta"):
+        model = LanguageModel(checkpoint.config)
+    spread(model, workspace, precision)
+    fill(model, workspace.device, lambda name, _: checkpoint.tensors[name].read().float())
+    return model
+
+
+def spread(model: Model, workspace: Workspace, precision: Precision) -> Model:
+    """Cut a model up over the ranks, in place.
+
+    Raises:
+        UserError: the tensor-parallel ranks cannot share its matrices.
+    """
+    methods = ["token_loss_sum"] if isinstance(model, LanguageModel) else []
+    distribute(model, list(model.model.layers), workspace.ranks, precision, methods)
+    return model if workspace.ranks.mesh else model.to(workspace.device)
+
+
+def gathered(model: Model, workspace: Workspace) -> Model | None:
+    """The whole model on the CPU of the first rank, None on the others; all ranks call it.
+
+    Adapters are merged into it.
+
+    One process alone gets its model back as it is.
+    """
+    if workspace.ranks.mesh is None:
+        return model
+    tensors = {
+        name: tensor.cpu() if workspace.ranks.is_first else torch.empty(0)
+        for name, tensor in whole_tensors(model)
+    }
+    if not workspace.ranks.is_first:
+        return None
+    with torch.device("meta"):
+        plain = type(model)(model.config)
+    plain.load_state_dict(merged_state(model, tensors), assign=True)
+    if isinstance(plain, LanguageModel):
+        plain.tie()
+    return plain

@@ -1,0 +1,83 @@
+"""Is a step fit to be taken? Losses and gradient norms that are not finite, or that jump.
+
+Departure: the paper says nothing of spikes; others skip the batch, which is what is done here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, pstdev
+from typing import Any, Literal
+
+Verdict = Literal["ok", "not finite", "spike"]
+
+_WINDOW = 128  # healthy steps that count as recent
+_WARM_UP = 20  # of them before a jump can be told from a beginning
+_SIGMAS = 10.0
+
+# The least that counts as one sigma, so that a constant loss does not make a spike of rounding.
+_LEAST_LOSS_SIGMA = 0.05  # nats an item: less than half a nat above the mean is no spike
+_LEAST_NORM_SIGMA = 0.1  # of the mean: less than twice the mean is no spike
+
+
+class Guard:
+    """Judges steps one after another by what recent healthy ones looked like.
+
+    A spike is a loss or a gradient norm more than 10 standard deviations above the mean of the
+    last 128 healthy steps; nothing is a spike before there are 20 of them. Given the same figures
+    it judges the same, so ranks that share theirs agree without asking each other, and one that
+    goes on from `state()` judges as if it had never stopped.
+
+    Args:
+        clip: norm that gradients are clipped to. What clipping leaves alone is no spike: batches
+            that are still learnt from late in fine-tuning stand far above a mean near zero.
+
+    Attributes:
+        bad_in_a_row: how many of the last steps were not "ok".
+    """
+
+    def __init__(self, clip: float = 0.0) -> None:
+        self.bad_in_a_row = 0
+        self._clip = clip
+        self._losses: list[float] = []
+        self._norms: list[float] = []
+
+    def judge(self, loss: float, grad_norm: float) -> Verdict:
+        """What the step is, by its loss an item (nats) and its gradient norm before clipping."""
+        verdict = self._verdict(loss, grad_norm)
+        if verdict != "ok":
+            self.bad_in_a_row += 1
+            return verdict
+        self.bad_in_a_row = 0
+        self._losses = [*self._losses, loss][-_WINDOW:]
+        self._norms = [*self._norms, grad_norm][-_WINDOW:]
+        return verdict
+
+    def state(self) -> dict[str, Any]:
+        """All that later verdicts follow from, as JSON takes it."""
+        return {
+            "bad_in_a_row": self.bad_in_a_row,
+            "losses": list(self._losses),
+            "grad_norms": list(self._norms),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave; an empty one is a fresh start."""
+        self.bad_in_a_row = int(state.get("bad_in_a_row", 0))
+        self._losses = [float(value) for value in state.get("losses", ())]
+        self._norms = [float(value) for value in state.get("grad_norms", ())]
+
+    def _verdict(self, loss: float, grad_norm: float) -> Verdict:
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            return "not finite"
+        if len(self._losses) < _WARM_UP:
+            return "ok"
+        least_norm_sigma = _LEAST_NORM_SIGMA * fmean(self._norms)
+        jumps = grad_norm > max(self._clip, _ceiling(self._norms, least_norm_sigma))
+        return "spike" if jumps or loss > _ceiling(self._losses, _LEAST_LOSS_SIGMA) else "ok"
+
+
+def _ceiling(recent: Sequence[float], least_sigma: float) -> float:
+    """The highest value that is still no spike."""
+    return fmean(recent) + _SIGMAS * max(pstdev(recent), least_sigma)

@@ -1,0 +1,155 @@
+"""The processes of one training job: data parallel times tensor parallel on a device mesh.
+
+Every rank runs the same program. Ranks along `dp` take turns at the micro-batches of a step; ranks
+along `tp` hold parts of the same matrices and see the same data.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from pydantic import BaseModel, ConfigDict, Field
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from arriero.records import UserError
+
+Agreed = TypeVar("Agreed")
+
+
+class ParallelConfig(BaseModel):
+    """How many processes share a model, and what they trade for memory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tensor: int = Field(
+        default=1, gt=0, description="ranks that share each matrix; the others share its rows"
+    )
+    recompute: bool = Field(
+        default=False, description="compute activations again in the backward pass, to save memory"
+    )
+    timeout_s: float = Field(
+        default=600, gt=0, description="seconds after which a rank that does not answer is lost"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process among those of its job.
+
+    Attributes:
+        mesh: dimensions `dp` and `tp`; None where one process works alone.
+        recompute: whether activations are computed again in the backward pass.
+        patient: all ranks, on which they wait for one another without a limit.
+    """
+
+    mesh: DeviceMesh | None = None
+    recompute: bool = False
+    patient: dist.ProcessGroup | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the rank that writes files and speaks."""
+        return self.mesh is None or dist.get_rank() == 0
+
+    @property
+    def number(self) -> int:
+        """This rank's number, from 0."""
+        return 0 if self.mesh is None else dist.get_rank()
+
+    @property
+    def size(self) -> int:
+        """All ranks."""
+        return 1 if self.mesh is None else self.mesh.size()
+
+    @property
+    def dp_rank(self) -> int:
+        """Number of this rank's share of the data."""
+        return 0 if self.mesh is None else self.mesh.get_local_rank("dp")
+
+    @property
+    def dp_size(self) -> int:
+        """Shares of the data."""
+        return 1 if self.mesh is None else self.mesh["dp"].size()
+
+    def sums(self, values: list[float]) -> list[float]:
+        """Each value added up over the shares of the data."""
+        if self.mesh is None:
+            return values
+        whole = torch.tensor(values, dtype=torch.float64, device=self.mesh.device_type)
+        dist.all_reduce(whole, group=self.mesh.get_group("dp"))
+        return whole.tolist()
+
+    def most(self, value: int) -> int:
+        """The largest of the values that the shares of the data have."""
+        if self.mesh is None:
+            return value
+        whole = torch.tensor(value, device=self.mesh.device_type)
+        dist.all_reduce(whole, dist.ReduceOp.MAX, group=self.mesh.get_group("dp"))
+        return int(whole)
+
+    def agreed(self, value: Agreed) -> Agreed:
+        """The first rank's value, on every rank."""
+        if self.mesh is None:
+            return value
+        holder = [value]
+        dist.broadcast_object_list(holder, src=0)
+        return holder[0]
+
+    def barrier(self) -> None:
+        """Wait until every rank is here, as long as a rank may take to answer."""
+        if self.mesh is not None:
+            dist.barrier()
+
+    def wait(self) -> None:
+        """Wait until every rank is here, while one of them may do long work alone."""
+        if self.mesh is not None:
+            dist.barrier(self.patient)
+
+
+ALONE = Ranks()
+
+
+def start_ranks(config: ParallelConfig, device: torch.device) -> Ranks:
+    """Join the other processes that torchrun has started; alone where it has started none.
+
+    Raises:
+        UserError: the ranks cannot be divided as `config` says.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world % config.tensor:
+        raise UserError(
+            f"{world} ranks cannot be divided into groups of parallel.tensor = {config.tensor}; "
+            "start a multiple of it, or name a divisor"
+        )
+    if world == 1:
+        return Ranks(recompute=config.recompute)
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    if not dist.is_initialized():
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(seconds=config.timeout_s))
+    mesh = init_device_mesh(
+        device.type, (world // config.tensor, config.tensor), mesh_dim_names=("dp", "tp")
+    )
+    # Not the default backend: on a GPU, waiting would keep it busy.
+    patient = dist.new_group(backend="gloo", timeout=timedelta(days=365))
+    return Ranks(mesh, config.recompute, patient)
+
+
+def end_ranks(ranks: Ranks) -> None:
+    """Leave the other processes."""
+    if ranks.mesh is not None:
+        dist.destroy_process_group()
+
+
+def is_lost_rank(error: RuntimeError) -> bool:
+    """Whether an error says that another rank does not answer any more."""
+    # gloo has no exception of its own; NCCL's watchdog ends the process by itself.
+    said = str(error)
+    signs = ("closed by peer", "reset by peer", "Timed out waiting", "timed out", "Broken pipe")
+    return isinstance(error, dist.DistError) or any(sign in said for sign in signs)
