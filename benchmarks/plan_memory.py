@@ -29,7 +29,7 @@ from arriero.stages import pretrain
 from arriero.stages.workspace import Ranks, Workspace
 
 LOW, HIGH = 0.8, 1.1
-STEPS = 4
+STEPS = 3
 VOCAB = 32_000
 MODEL_7M = {"dim": 96, "num_layers": 6, "num_heads": 6, "num_kv_heads": 6, "ffn_dim": 256}
 MODEL_25M = {"dim": 288, "num_layers": 6, "num_heads": 6, "num_kv_heads": 6, "ffn_dim": 768}
@@ -43,9 +43,7 @@ CASES: tuple[tuple[str, dict[str, int], int, int, int, dict[str, Any]], ...] = (
     ("25M float32, 4 micro-batches", MODEL_25M, 16, 4, 256, {}),
     ("25M float32, recompute", MODEL_25M, 16, 16, 256, {"parallel.recompute": True}),
     ("25M bfloat16", MODEL_25M, 4, 4, 256, {"pretrain.precision": "bfloat16"}),
-    ("25M bfloat16, 16 rows", MODEL_25M, 16, 16, 256, {"pretrain.precision": "bfloat16"}),
     ("60M float32, grouped heads", MODEL_60M, 8, 4, 256, {}),
-    ("60M bfloat16, grouped heads", MODEL_60M, 8, 4, 256, {"pretrain.precision": "bfloat16"}),
     ("15M deep, vocabulary 4,096", {**DEEP_15M, "vocab_size": 4096}, 8, 8, 512, {}),
 )
 
@@ -59,7 +57,7 @@ def recipe_of(shape: dict[str, int], rows: int, at_once: int, length: int, other
         "pretrain.tokens_per_step": rows * length,
         "pretrain.row_length": length,
         "pretrain.micro_rows": at_once,
-        "pretrain.valid_every": STEPS // 2,
+        "pretrain.valid_every": 2,
         "pretrain.max_valid_rows": 4,
         "sft.row_length": length,
         "rejection.sft.row_length": length,
@@ -75,7 +73,7 @@ def train(recipe: Recipe, folder: Path) -> None:
         folder,
         seed=0,
         device=torch.device("cpu"),
-        say=lambda line: None,
+        say=lambda _: None,
         ranks=Ranks(recompute=recipe.parallel.recompute),
     )
     pretrain.run(

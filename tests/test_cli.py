@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from arriero import cli
-from arriero.cli import STAGE_VERBS, main
+from arriero.cli import STAGE_VERBS, main, running
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import load_language_model, save_language_model
@@ -383,10 +382,10 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     def stop(options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_recipes", stop)
+    monkeypatch.setattr(running, "_recipes", stop)
     assert main(["recipes"]) == 130
     assert "the same command goes on where it was" in capsys.readouterr().err
-    monkeypatch.setattr(cli, "_run", stop)
+    monkeypatch.setattr(running, "_run", stop)
     # With --from it would begin again.
     for again in (["--from", "ppo"], ["--from=ppo"]):
         assert main(["run", "tiny", *again]) == 130

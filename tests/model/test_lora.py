@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from arriero.model.config import LLAMA2_7B, ModelConfig
 from arriero.model.heads import LanguageModel, ScoreModel
 from arriero.model.lora import (
+    Layer,
     LoraConfig,
     LoraLinear,
     count_trained,
@@ -72,9 +73,13 @@ def test_by_hand() -> None:
 def test_it_starts_as_the_model_that_it_stands_on(config: ModelConfig) -> None:
     language = LanguageModel.fresh(config, seed=0)
     score = ScoreModel.from_language_model(language, seed=3)
+    pairs = [
+        (language, with_adapters(language, RANK_2, seed=1)),
+        (score, with_adapters(score, RANK_2, seed=1)),
+    ]
     with torch.no_grad():
-        for model in (language, score):
-            assert torch.equal(with_adapters(model, RANK_2, seed=1)(tokens()), model(tokens()))
+        for model, adapted in pairs:
+            assert torch.equal(adapted(tokens()), model(tokens()))
 
 
 def test_a_starts_random_with_a_variance_of_one_over_the_inputs_and_b_at_zero() -> None:
@@ -240,6 +245,20 @@ def test_a_rank_that_saves_nothing_is_refused() -> None:
     with pytest.raises(UserError, match=r"lora.rank 8 is no lower than the rank of k_proj, 8;"):
         with_adapters(base, LoraConfig(rank=8), seed=0)
     with_adapters(base, LoraConfig(rank=8, layers=("q_proj",)), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("layers", "most"),
+    [(("q_proj", "o_proj"), 16), (("q_proj", "k_proj"), 8), (("gate_proj", "down_proj"), 16)],
+)
+def test_the_narrowest_matrix_bounds_the_rank(layers: tuple[Layer, ...], most: int) -> None:
+    LoraConfig(rank=most - 1, layers=layers).check_rank(CONFIG)
+    with pytest.raises(UserError, match=rf"^ppo.lora.rank {most} is .* out of ppo.lora.layers$"):
+        LoraConfig(rank=most, layers=layers).check_rank(CONFIG, "ppo.lora")
+    # A feed-forward network that is narrower than the residual stream.
+    thin = CONFIG.model_copy(update={"ffn_dim": 12})
+    with pytest.raises(UserError, match="the rank of up_proj, 12;"):
+        LoraConfig(rank=12, layers=("up_proj",)).check_rank(thin)
 
 
 @pytest.mark.parametrize("wrong", [{"rank": -1}, {"alpha": 0}, {"layers": ()}, {"dropout": 0.1}])

@@ -174,3 +174,10 @@ def test_scale_by_hand() -> None:
     assert tenth.sft == whole.sft
     assert load_recipe("tiny", {"scale": 0.001}).data.world.test_prompts == 50
     assert Recipe.model_validate(tenth.model_dump()) == tenth
+
+
+@pytest.mark.parametrize("key", ["sft", "reward", "rejection.sft", "ppo"])
+def test_adapters_as_wide_as_the_model_are_refused_before_anything_runs(key: str) -> None:
+    assert load_recipe("tiny", {f"{key}.lora.rank": "4"})
+    with pytest.raises(UserError, match=rf"^{key}.lora.rank 512 is no lower than the rank of"):
+        load_recipe("tiny", {f"{key}.lora.rank": "512"})

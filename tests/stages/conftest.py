@@ -97,5 +97,14 @@ def metrics(space: Workspace) -> list[dict[str, Any]]:
     return [json.loads(line) for line in space.metrics.read_text().splitlines()]
 
 
+def learned(space: Workspace) -> list[dict[str, Any]]:
+    """The metrics without those of the clock and the machine, which no two runs share."""
+    of_the_machine = ("elapsed_s", "memory_gb", "memory_peak_gb", "energy_wh", "co2_g")
+    return [
+        {key: value for key, value in line.items() if key not in of_the_machine}
+        for line in metrics(space)
+    ]
+
+
 def same_weights(a: Path, b: Path) -> bool:
     return (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()

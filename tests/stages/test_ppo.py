@@ -22,7 +22,7 @@ from arriero.stages.sampling import ChatModel
 from arriero.stages.workspace import Workspace
 from arriero.training.optimizer import OptimizerConfig
 
-from .conftest import WORDS, NewWorkspace, metrics, results, same_weights
+from .conftest import WORDS, NewWorkspace, learned, metrics, results, same_weights
 
 SMALL = PpoConfig(
     iterations=3,
@@ -272,7 +272,7 @@ def test_stopped_and_run_again_is_bit_equal(
     stage.run(stopped)
     assert same_weights(stopped.model, whole.model)
     assert results(stopped) == results(whole)
-    assert metrics(stopped) == metrics(whole)
+    assert learned(stopped) == learned(whole)
 
 
 def test_mini_batches_hold_every_row_once() -> None:
@@ -297,7 +297,7 @@ def test_a_mini_batch_in_parts_takes_the_same_step(
     assert len(ppo._mini_batches(rows, [12] * 5, 5, 0, torch.device("cpu"))[0]) == 3
     parts = workspace("parts")
     stage.run(parts, iterations=2)
-    for one, other in zip(metrics(whole), metrics(parts), strict=True):
+    for one, other in zip(learned(whole), learned(parts), strict=True):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
     assert metrics(parts)[-1]["kl"] > 0  # of the second iteration: the policy has moved
 
@@ -399,7 +399,7 @@ def test_adapters_stopped_and_run_again_are_bit_equal(
     stage.run(stopped, lora=LORA)
     assert same_weights(stopped.model, whole.model)
     assert results(stopped) == results(whole)
-    assert metrics(stopped) == metrics(whole)
+    assert learned(stopped) == learned(whole)
 
 
 def test_the_best_adapters_are_merged_into_the_result(

@@ -28,7 +28,13 @@ def test_utilisation_by_hand() -> None:
 
 
 def test_a_tally_counts_what_was_computed_and_begins_anew() -> None:
-    tally = Tally(lambda batch: torch.tensor(float(batch)), lambda batch: 10.0 * batch)
+    def loss_sum(batch: int) -> torch.Tensor:
+        return torch.tensor(float(batch))
+
+    def flops(batch: int) -> float:
+        return 10.0 * batch
+
+    tally = Tally(loss_sum, flops)
     assert float(tally(3)) == 3.0
     tally(4)
     assert tally.take() == 70.0

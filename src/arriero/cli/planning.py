@@ -17,7 +17,7 @@ def add_verbs(verbs: Verbs) -> None:
     plan = verbs.add("plan", "memory, time, energy and carbon of a recipe on any device", _plan)
     plan.add_argument("recipe", metavar="RECIPE", help="a name (see `arriero recipes`) or a file")
     plan.add_argument(
-        "--devices", type=int, metavar="N", help="default: the fewest that all stages fit on"
+        "--devices", type=int, metavar="N", help="default: the fewest that its stages fit on"
     )
     plan.add_argument(
         "--device",
@@ -50,5 +50,5 @@ def _plan(options: argparse.Namespace) -> None:
         watts_given="watts" in overrides,
     )
     print(render_plan(plan))
-    if plan.misfits:
+    if plan.refused:
         raise UserError(misfit_line(plan))

@@ -100,7 +100,8 @@ class ScoreModel(nn.Module):
     ) -> Tensor:
         """Scores of all positions, float32 [B, T]."""
         hidden = self.model(tokens, positions=positions, segments=segments)
-        return self.score(hidden).squeeze(-1).float()
+        # A sum over one score, since a view of it must not leave a module that FSDP wraps.
+        return self.score(hidden).float().sum(-1)
 
     @classmethod
     def from_language_model(cls, language: LanguageModel, seed: int) -> ScoreModel:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel, ScoreModel
 from arriero.records import UserError
 
@@ -42,6 +43,29 @@ class LoraConfig(BaseModel):
         min_length=1,
         description="matrices of a block that get adapters; Hu et al.: q_proj and v_proj",
     )
+
+    def check_rank(self, shape: ModelConfig, key: str = "lora") -> None:
+        """Refuse a rank that saves nothing.
+
+        Args:
+            shape: of the model that gets the adapters.
+            key: where these keys stand in a recipe.
+
+        Raises:
+            UserError: the rank is no lower than that of one of the matrices.
+        """
+        inner = {
+            **dict.fromkeys(("q_proj", "o_proj"), shape.query_dim),
+            **dict.fromkeys(("k_proj", "v_proj"), shape.kv_dim),
+            **dict.fromkeys(("gate_proj", "up_proj", "down_proj"), shape.ffn_dim),
+        }
+        for name in self.layers:
+            most = min(shape.dim, inner[name])
+            if self.rank >= most:
+                raise UserError(
+                    f"{key}.rank {self.rank} is no lower than the rank of {name}, {most}; lower "
+                    f"it, or leave {name} out of {key}.layers"
+                )
 
 
 class LoraLinear(nn.Module):
@@ -103,21 +127,16 @@ def with_adapters(model: _Model, config: LoraConfig, seed: int) -> _Model:
     Worked example: 7B with rank 16: 32 layers * 16 * (4 * (4,096 + 4,096) + 3 * (4,096 + 11,008))
     = 39,976,960 trained parameters, 0.6% of all.
     """
+    config.check_rank(model.config)
     # A copy of the modules, with the very same parameters in them.
     kept: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
     adapted = copy.deepcopy(model, kept).requires_grad_(False)
     if isinstance(adapted, ScoreModel):
         adapted.score.weight = nn.Parameter(adapted.score.weight.detach().clone())
     generator = torch.Generator().manual_seed(seed)
-    for path, layer in list(adapted.named_modules()):
+    for path, layer in _modules(adapted):
         parent, _, name = path.rpartition(".")
         if isinstance(layer, nn.Linear) and name in config.layers:
-            most = min(layer.weight.shape)
-            if config.rank >= most:
-                raise UserError(
-                    f"lora.rank {config.rank} is no lower than the rank of {name}, {most}; "
-                    f"lower it, or leave {name} out of lora.layers"
-                )
             new = LoraLinear(layer, config.rank, config.alpha, generator)
             setattr(adapted.get_submodule(parent), name, new)
     return adapted
@@ -151,7 +170,7 @@ def merged_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, T
         W + (alpha / rank) B A in place of every adapted W, of W's type; the rest as it is.
     """
     plain = {name: tensor for name, tensor in tensors.items() if ".lora_" not in name}
-    for path, module in model.named_modules():
+    for path, module in _modules(model):
         if isinstance(module, LoraLinear):
             weight = tensors[f"{path}.weight"]
             change = tensors[f"{path}.lora_b"] @ tensors[f"{path}.lora_a"]
@@ -179,3 +198,8 @@ def count_trained(model: nn.Module) -> str:
     counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
     trained = sum(count for count, learns in counts if learns)
     return f"{trained:,} of {sum(count for count, _ in counts):,} parameters are trained"
+
+
+def _modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Every module with its path, in the order of the network; torch leaves the type open."""
+    return list(cast(Any, model).named_modules())

@@ -42,10 +42,8 @@ def drive(
     recipe.figures.check()
     ranks = start_ranks(recipe.parallel, choose_device(recipe))
     try:
-        if ranks.is_first:
-            with locked(run):
-                return _drive(recipe, run, say, ranks, until, restart_from, only)
-        return _drive(recipe, run, say_nothing, ranks, until, restart_from, only)
+        speaks = say if ranks.is_first else say_nothing
+        return _drive(recipe, run, speaks, ranks, until, restart_from, only)
     finally:
         end_ranks(ranks)
 
@@ -70,16 +68,20 @@ def _drive(
     if only is not None:
         steps = steps[: _position(steps, only, last=True) + 1]
         allowed = [step.name for step in steps if step.verb == only]
+        if not run.is_dir():
+            raise UserError(f"{run}: no such run; `arriero run` makes one")
     _say_forecast(recipe, run, say)
     if choose_device(recipe).type == "cpu" and native().library is None:
         say(f"sampling is not compiled, so it takes two to six times as long: {native().why}")
-    # Only now, when nothing is left that could refuse the command.
-    for step in again if ranks.is_first else ():
-        forget(run / step.name)
-    run_steps(steps, recipe, run, say, only=allowed, ranks=ranks)
     if not ranks.is_first:
+        run_steps(steps, recipe, run, say, only=allowed, ranks=ranks)
         return None
-    report = write_report(run)
+    # Only now, when nothing is left that could refuse the command.
+    with locked(run):
+        for step in again:
+            forget(run / step.name)
+        run_steps(steps, recipe, run, say, only=allowed, ranks=ranks)
+        report = write_report(run)
     say(f"report: {report}")
     return report
 

@@ -138,6 +138,17 @@ class Recipe(BaseModel):
             raise ValueError("pretrain.num_tokens is 0: only a model that `base` names has weights")
         return self
 
+    @model_validator(mode="after")
+    def _adapters_are_narrow(self) -> Recipe:
+        for name, lora in (
+            ("sft", self.sft.lora),
+            ("reward", self.reward.lora),
+            ("rejection.sft", self.rejection.sft.lora),
+            ("ppo", self.ppo.lora),
+        ):
+            lora.check_rank(self.model, f"{name}.lora")
+        return self
+
 
 def recipe_names() -> list[str]:
     """The recipes that come with the package."""

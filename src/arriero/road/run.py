@@ -79,8 +79,6 @@ def run_steps(
         UserError: a step that may not run is not up to date, or a rank was lost.
     """
     device = choose_device(recipe)
-    if only is not None and not run.is_dir():
-        raise UserError(f"{run}: no such run; `arriero run` makes one")
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
     if not ranks.is_first:
         _follow(steps, recipe, run, device, ranks)

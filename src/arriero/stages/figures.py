@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from arriero.training.sinks import Sink, check_packages, open_sinks
+from arriero.training.sinks import Sink, check_sinks, open_sinks
 
 
 class FiguresConfig(BaseModel):
@@ -26,12 +26,12 @@ class FiguresConfig(BaseModel):
     )
 
     def check(self) -> None:
-        """Refuse, before anything runs, what no installed package could show.
+        """Refuse, before anything runs, what could not be shown.
 
         Raises:
-            UserError: a package that is asked for is missing.
+            UserError: a package that is asked for is missing, or W&B has no key.
         """
-        check_packages(self.model_dump())
+        check_sinks(self.model_dump())
 
     def sinks(self, folder: Path, start: int, say: Callable[[str], None]) -> list[Sink]:
         """The sinks of a stage that goes on at step `start`."""

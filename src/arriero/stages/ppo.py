@@ -7,7 +7,6 @@ policy that scores best on held-out prompts is the result.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from arriero.stages.sampling import Answer, ChatModel
 from arriero.stages.sft import save_chat_model
 from arriero.stages.workspace import Workspace
 from arriero.training.checkpoint import load_checkpoint, save_checkpoint
-from arriero.training.meters import TimeLeft, rewind
+from arriero.training.meters import Meter, TimeLeft
 from arriero.training.optimizer import OptimizerConfig, completed_by
 
 _OPTIMIZER = OptimizerConfig(peak=1e-6, warmup_steps=0, final_share=1.0)
@@ -100,7 +99,15 @@ def run(
         begin = _held_out_score(config, learner.policy, judges, checked, workspace)
         state = {"step": 0, "start": begin, "best": begin, "best_iteration": 0, "stopped": False}
         workspace.say(f"held-out score at the start {begin:.3f}")
-    rewind(workspace.metrics, state["step"])
+    meter = Meter(
+        workspace.metrics if workspace.ranks.is_first else None,
+        state["step"],
+        config.iterations,
+        workspace.say,
+        "answers",
+        machine=workspace.machine("float32"),
+        sinks=workspace.sinks(state["step"]),
+    )
     num_samples = min(config.samples, len(usable))
     left = TimeLeft(config.iterations, state["step"])
     for iteration in range(state["step"], config.iterations):
@@ -118,7 +125,8 @@ def run(
                 state |= {"best": score, "best_iteration": done}
             stale = (done - state["best_iteration"]) // config.held_out_every
             state["stopped"] = stale >= config.patience
-        _record(workspace, figures, config.iterations, left)
+        meter.write(figures | {"num_steps": config.iterations})
+        _say(workspace, figures, config.iterations, left)
         if "held_out" in figures:
             sample = _examples(config, learner.policy, checked[:1], workspace.seed)[0]
             workspace.show(sample["prompt"], sample["answer"])
@@ -128,6 +136,7 @@ def run(
             save_checkpoint(
                 workspace.checkpoints, done, learner.modules(), learner.optimizers(), rest
             )
+    meter.close()
     save_chat_model(learner.best.model, learner.best.tokenizer, workspace.model)
     workspace.write_results(
         {
@@ -361,9 +370,7 @@ def _held_out_score(
     return float(_scores(judges, prompts, flat).composite.mean())
 
 
-def _record(workspace: Workspace, figures: dict[str, Any], iterations: int, left: TimeLeft) -> None:
-    with workspace.metrics.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(figures) + "\n")
+def _say(workspace: Workspace, figures: dict[str, Any], iterations: int, left: TimeLeft) -> None:
     held_out = f"  held out {figures['held_out']:.3f}" if "held_out" in figures else ""
     workspace.say(
         f"iteration {figures['iteration']}/{iterations}  reward {figures['reward']:.3f}  "

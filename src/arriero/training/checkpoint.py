@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
 
 from arriero.records import UserError
+from arriero.training.parallel import reshard
 from arriero.training.ranks import ALONE, Ranks
 
 _KEPT = 2
@@ -57,6 +58,8 @@ def save_checkpoint(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
     ranks.barrier()
+    for module in modules.values():
+        reshard(module)
     tensors = _weights(modules) | _moments(modules, optimizers)
     if ranks.mesh is None:
         save_file({key: value.contiguous() for key, value in tensors.items()}, temporary / _TENSORS)

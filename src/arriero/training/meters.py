@@ -9,9 +9,7 @@ from typing import Any
 
 from arriero.training.figures import Machine, Tally, standing_figures, utilisation
 from arriero.training.loop import StepReport
-from arriero.training.sinks import JsonLines, Sink, last_line, rewind
-
-__all__ = ["Meter", "TimeLeft", "rewind"]
+from arriero.training.sinks import JsonLines, Sink, last_line
 
 _SECONDS_BETWEEN_LINES = 10.0
 

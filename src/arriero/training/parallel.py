@@ -147,8 +147,16 @@ def own_part(parameter: Tensor, whole: Tensor) -> Tensor:
 
 def whole_tensors(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
     """Every entry of the state dict, put together; all ranks go through it at the same pace."""
+    reshard(module)
     for name, tensor in module.state_dict().items():
         yield name, tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def reshard(module: nn.Module) -> None:
+    """Let go of what a forward pass without a backward one leaves together."""
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> float:

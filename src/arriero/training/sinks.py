@@ -151,18 +151,19 @@ class Forgiving:
             act()
         except Exception as error:  # whatever a foreign package raises
             self._sink = None
-            reason = " ".join(str(error).split()) or type(error).__name__
-            self._say(f"{self._name} takes no more figures ({reason}); metrics.jsonl has them all")
+            self._say(
+                f"{self._name} takes no more figures ({_reason(error)}); metrics.jsonl has them all"
+            )
 
 
-def check_packages(wanted: Mapping[str, object]) -> None:
-    """Refuse figures that no package here could show.
+def check_sinks(wanted: Mapping[str, object]) -> None:
+    """Refuse, before a run begins, figures that could not be shown.
 
     Args:
         wanted: by package name, whether it is asked for.
 
     Raises:
-        UserError: a package that is asked for is not installed.
+        UserError: a package that is asked for is not installed, or W&B has no key here.
     """
     for package in PACKAGES:
         if wanted.get(package) and find_spec(package) is None:
@@ -170,6 +171,24 @@ def check_packages(wanted: Mapping[str, object]) -> None:
                 f"figures.{package}: the package {package} is not installed; "
                 f"pip install 'arriero[{package}]', or leave the key out"
             )
+    if wanted.get("wandb"):
+        _check_wandb()
+
+
+def _check_wandb() -> None:
+    """Refuse what would make W&B ask for a key in the midst of a run."""
+    wandb: Any = importlib.import_module("wandb")
+    if wandb.setup().settings.mode in ("offline", "dryrun", "disabled"):
+        return
+    try:
+        reason = "" if wandb.login(prompt=False) else "it has no key here"
+    except Exception as error:  # whatever a foreign package raises
+        reason = _reason(error)
+    if reason:
+        raise UserError(
+            f"figures.wandb: W&B takes no figures ({reason}); "
+            "`wandb login` gives it a key, WANDB_MODE=offline needs none"
+        )
 
 
 def open_sinks(
@@ -221,6 +240,11 @@ def last_line(path: Path) -> Mapping[str, Any]:
         if isinstance(value, dict):
             return value
     return {}
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _numbers(line: Line) -> dict[str, float]:

@@ -18,7 +18,9 @@ def test_blanks_and_underscores_are_dashes() -> None:
 
 
 def test_unknown_device_gets_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"no device 'h20'; did you mean h200\? known are cpu, a100"):
+    with pytest.raises(
+        UserError, match=r"no device 'h20'; did you mean h200\? known are cpu, a100"
+    ):
         device_named("h20")
 
 

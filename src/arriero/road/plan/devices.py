@@ -19,8 +19,8 @@ TERA = 1e12
 # What the driver, the kernels and the communication take beside any tensor; a guess, about what
 # PyTorch with NCCL shows on one of these.
 _GPU_RUNTIME = 1.5 * GIB
-# Python and PyTorch with everything a stage imports, measured on Linux.
-_CPU_RUNTIME = 0.27 * GIB
+# Python, PyTorch and what else a stage loads until its end, measured on Linux.
+_CPU_RUNTIME = 0.4 * GIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from arriero.road.plan.devices import GIB, TERA, Device
 from arriero.road.plan.layout import micro_batches, most_ranks
 from arriero.road.plan.memory import Parts
 from arriero.road.plan.plan import USABLE, Plan, fits, mends
-from arriero.road.plan.stages import StageMemory, sequence_length
+from arriero.road.plan.stages import SHARED_STAGES, StageMemory, sequence_length
 from arriero.road.report.wording import count, decimal, duration
 
 _PARTS = tuple(field.name for field in fields(Parts))
@@ -22,14 +22,14 @@ def render_plan(plan: Plan) -> str:
 
 
 def misfit_line(plan: Plan) -> str:
-    """One line about the first stage that does not fit, and what makes it fit."""
-    stage = plan.misfits[0]
+    """One line about the first stage that is refused, and what makes it fit."""
+    stage = plan.refused[0]
     line = (
         f"{stage.name} needs {_gib(stage.parts.total + plan.device.runtime)} GiB of a device's "
         f"{_gib(plan.device.memory)} ({plan.device.title}, {1 - USABLE:.0%} kept free)"
     )
     options = mends(plan, stage)
-    return f"{line}; {' or '.join(options) or 'no option of this recipe makes it fit'}"
+    return f"{line}; {' or '.join(options) or 'nothing in this recipe makes it fit'}"
 
 
 def _head(plan: Plan) -> Iterator[str]:
@@ -51,30 +51,36 @@ def _head(plan: Plan) -> Iterator[str]:
 
 
 def _memory(plan: Plan) -> list[str]:
-    head = ["GiB a device at its peak", *_PARTS, "runtime", "total", ""]
-    rows = [_stage_row(stage, plan.device) for stage in plan.stages]
+    most = max(stage.parts.total for stage in plan.stages)
+    unit, name = (GIB, "GiB") if most > 4 * GIB else (GIB / 1024, "MiB")
+    head = [f"{name} a device at its peak", *_PARTS, "runtime", "total", ""]
+    rows = [_stage_row(stage, plan.device, unit) for stage in plan.stages]
     lines = _table([head, *rows])
     length = sequence_length(plan.recipe)
     lines.append(f"pairs and answers with their prompts are taken to be {length:,} tokens long")
     for stage in plan.stages:
-        if stage.layout.devices < plan.layout.devices:
+        if stage.name not in SHARED_STAGES and plan.layout.is_divided:
+            lines.append(f"{stage.name} runs on one of the devices alone")
+        elif stage.layout.devices < plan.layout.devices:
             lines.append(
                 f"{stage.name}: {stage.batch} a step can be shared by {stage.layout.devices:,} "
-                f"devices at most; run it on so many"
+                f"devices at most; more of them wait"
             )
     for stage in plan.misfits:
         options = mends(plan, stage)
         lines.append(
-            f"{stage.name} fits with {', or '.join(options) or 'no option of this recipe'}"
+            f"{stage.name} fits with {', or '.join(options)}"
+            if options
+            else f"{stage.name}: nothing in this recipe makes it fit"
         )
     return lines
 
 
-def _stage_row(stage: StageMemory, device: Device) -> list[str]:
-    parts = [_gib(getattr(stage.parts, name)) for name in _PARTS]
-    total = stage.parts.total + device.runtime
+def _stage_row(stage: StageMemory, device: Device, unit: float) -> list[str]:
+    parts = [getattr(stage.parts, name) for name in _PARTS]
+    sizes = [*parts, device.runtime, stage.parts.total + device.runtime]
     verdict = "fits" if fits(stage, device) else "DOES NOT FIT"
-    return [stage.name, *parts, _gib(device.runtime), _gib(total), verdict]
+    return [stage.name, *(f"{size / unit:,.1f}" if size else "-" for size in sizes), verdict]
 
 
 def _time(plan: Plan) -> Iterator[str]:

@@ -18,7 +18,7 @@ from arriero.road.plan.devices import (
     this_machine,
 )
 from arriero.road.plan.layout import Layout, check_batch, check_layout, micro_batches
-from arriero.road.plan.stages import STAGES, StageMemory, stage_memory
+from arriero.road.plan.stages import SHARED_STAGES, StageMemory, stage_memory
 from arriero.road.recipe import Recipe
 
 # What memory that lies in pieces costs; a guess.
@@ -31,8 +31,9 @@ class Plan:
     """A recipe on its devices.
 
     Attributes:
-        utilisation_source: where the utilisation of `cost` comes from.
         stages: in order, each at its peak.
+        utilisation_source: where the utilisation of `cost` comes from.
+        is_asked_for: whether the devices were named, or their number.
     """
 
     recipe: Recipe
@@ -41,11 +42,20 @@ class Plan:
     stages: list[StageMemory]
     cost: Cost
     utilisation_source: str
+    is_asked_for: bool
 
     @property
     def misfits(self) -> list[StageMemory]:
         """The stages that do not fit."""
         return [stage for stage in self.stages if not fits(stage, self.device)]
+
+    @property
+    def refused(self) -> list[StageMemory]:
+        """Those that make the plan none: all that do not fit on devices that were asked for.
+
+        Where none were, it is those that no number of devices would help.
+        """
+        return [s for s in self.misfits if self.is_asked_for or s.name in SHARED_STAGES]
 
 
 def fits(stage: StageMemory, device: Device) -> bool:
@@ -65,7 +75,8 @@ def make_plan(
     """Plan a recipe without touching a device.
 
     Args:
-        devices: how many; the fewest that all stages fit on if left out.
+        devices: how many; if left out, the fewest of 1, 2, 4, ... that those stages fit on which ranks
+            share.
         device: its name; if left out, the paper's for the four published sizes and this machine's
             CPU for all others.
         tensor: tensor-parallel ranks; the recipe's if left out.
@@ -78,6 +89,7 @@ def make_plan(
     """
     if utilisation is not None and not 0 < utilisation <= 1:
         raise UserError(f"--utilisation {utilisation} is no share; name one such as 0.4")
+    is_asked_for = devices is not None or device is not None
     tensor = recipe.parallel.tensor if tensor is None else tensor
     check_layout(recipe.model, tensor if devices is None else devices, tensor)
     name = device or (PAPERS_DEVICE if paper_row(recipe.model) else CPU)
@@ -86,7 +98,7 @@ def make_plan(
         chosen = this_machine(devices, _cpu_flops(recipe), recipe.watts)
     else:
         chosen = device_named(name)
-        devices = devices or _fewest(recipe, STAGES, chosen, tensor, tensor) or tensor
+        devices = devices or _fewest(recipe, SHARED_STAGES, chosen, tensor, tensor) or tensor
     layout = Layout(devices, tensor, recipe.parallel.recompute, chosen.is_gpu)
     check_batch(recipe, layout)
     watts = chosen.watts
@@ -102,6 +114,7 @@ def make_plan(
         stage_memory(recipe, layout),
         pretraining_cost(recipe, chosen, devices, assumed, watts),
         source,
+        is_asked_for,
     )
 
 
@@ -119,14 +132,16 @@ def mends(plan: Plan, stage: StageMemory) -> list[str]:
     options = [_options(change) for change in found.values()]
     if not device.is_gpu:
         return options
-    devices = _fewest(recipe, (stage.name,), device, layout.tensor, 2 * layout.devices)
+    devices = None
+    if stage.name in SHARED_STAGES:
+        devices = _fewest(recipe, (stage.name,), device, layout.tensor, 2 * layout.devices)
     if devices:
         options.append(f"--devices {devices}")
     for other in sorted(DEVICES.values(), key=lambda one: one.memory):
         if other.memory > device.memory and _fits(recipe, {}, stage.name, layout, other):
             options.append(f"--device {other.name}")
             break
-    if not options:
+    if not options and stage.name in SHARED_STAGES:
         changed = _changed_all(recipe, together)
         devices = _fewest(changed, (stage.name,), device, layout.tensor, 2 * layout.devices)
         if devices:
@@ -137,7 +152,7 @@ def mends(plan: Plan, stage: StageMemory) -> list[str]:
 def _changes(recipe: Recipe, layout: Layout, name: str) -> list[dict[str, Any]]:
     """What a stage's need could be lowered by, the mildest first."""
     changes: list[dict[str, Any]] = []
-    if not layout.recompute:
+    if not layout.recompute and name in SHARED_STAGES:
         changes.append({"parallel.recompute": True})
     key = {"pretrain": "micro_rows", "sft": "micro_rows", "reward": "micro_pairs"}.get(name)
     if key is not None:

@@ -46,7 +46,10 @@ class StageMemory:
     parts: Parts
 
 
+# PPO runs on the first rank alone, and recomputes nothing.
+PPO_IS_SHARED = False
 STAGES = ("pretrain", "sft", "reward", "ppo")
+SHARED_STAGES = STAGES if PPO_IS_SHARED else STAGES[:-1]
 
 
 def stage_memory(
@@ -118,7 +121,10 @@ def _ppo(recipe: Recipe, layout: Layout) -> StageMemory:
     config = recipe.ppo
     model = recipe.model
     precision: Precision = "float32"
-    layout = _shared_by(config.mini_batch, layout)
+    if PPO_IS_SHARED:
+        layout = _shared_by(config.mini_batch, layout)
+    else:
+        layout = Layout(1, is_gpu=layout.is_gpu)
     policy = _trained(model, layout, config.lora, head=True)
     critic = _trained(model, layout, config.lora, head=False)
     language = FLOAT * own_parameters(model, layout, head=True)

@@ -18,6 +18,7 @@ from arriero.road.watch.following import RunView, StageView, State
 _RAMP = "▁▂▃▄▅▆▇█"
 _ASCII_RAMP = "_.,-~=*#"
 _SPARK_WIDTH = 40
+_LABEL_WIDTH = 13
 _MARKS: dict[State, str] = {"done": "✓", "under way": "▶", "out of date": "!", "to come": "·"}
 _ASCII_MARKS: dict[State, str] = {"done": "x", "under way": ">", "out of date": "!", "to come": " "}
 _STYLES: dict[State, str] = {
@@ -75,7 +76,7 @@ def _stages(stages: Sequence[StageView], ascii_only: bool) -> Table:
 def _under_way(view: RunView, ascii_only: bool) -> RenderableType:
     last = view.last or {}
     parts: list[RenderableType] = [Text(), *_progress(view, last)]
-    table = Table.grid(padding=(0, 2))
+    curves, table = _grid(), _grid()
     ramp = _ASCII_RAMP if ascii_only else _RAMP
     for name, label, digits in (
         ("loss", "loss", 4),
@@ -84,12 +85,12 @@ def _under_way(view: RunView, ascii_only: bool) -> RenderableType:
         ("grad_norm", "grad norm", 3),
     ):
         if values := (view.series or {}).get(name):
-            table.add_row(label, decimal(values[-1], digits), sparkline(values, ramp=ramp))
+            curves.add_row(label, decimal(values[-1], digits), sparkline(values, ramp=ramp))
     for label, value in _others(last):
-        table.add_row(label, value, "")
+        table.add_row(label, value)
     if view.skipped:
-        table.add_row("skipped", f"{view.skipped} steps", "", style="yellow")
-    parts.append(table)
+        table.add_row("skipped", f"{view.skipped} steps", style="yellow")
+    parts += [part for part in (curves, table) if part.row_count]
     silence = view.silent_seconds
     if silence is not None:
         words = f"last written to {duration(silence)} ago"
@@ -97,6 +98,13 @@ def _under_way(view: RunView, ascii_only: bool) -> RenderableType:
             words += "; if it was stopped, the same command goes on where it was"
         parts.append(Text(words, style="yellow" if silence > _LONG_SILENCE else "dim"))
     return Group(*parts)
+
+
+def _grid() -> Table:
+    """A label and what stands beside it; grids below one another stand in line."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(min_width=_LABEL_WIDTH)
+    return grid
 
 
 def _progress(view: RunView, last: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -115,7 +123,9 @@ def _progress(view: RunView, last: Mapping[str, Any]) -> Iterator[RenderableType
         words += f", {duration(view.seconds_left)} left"
     yield Text(words)
     if num_steps:
-        yield ProgressBar(total=num_steps, completed=done, width=_SPARK_WIDTH + 20)
+        bar = Table.grid()  # a bar by itself ends no line
+        bar.add_row(ProgressBar(total=num_steps, completed=done, width=_SPARK_WIDTH + 20))
+        yield bar
 
 
 def _others(last: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
