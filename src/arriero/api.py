@@ -65,4 +65,5 @@ def run_recipe(
     Args:
         overrides: values by dotted key, such as {"ppo.iterations": 5}.
     """
-    return drive(load_recipe(recipe, overrides), Path(run), say)
+    report = drive(load_recipe(recipe, overrides), Path(run), say)
+    return report or Path(run) / "report.html"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +12,7 @@ import torch
 from torch import Tensor
 
 from arriero.equations.schedule import cosine_with_warmup
+from arriero.records import Stopped, UserError
 from arriero.stages.fitting import autocast, fit
 from arriero.stages.workspace import Workspace
 from arriero.training.loop import StepReport
@@ -92,6 +96,76 @@ def test_the_newest_two_checkpoints_stay(workspace: NewWorkspace) -> None:
         "step-00000008",
         "step-00000010",
     ]
+
+
+def test_asked_to_stop_it_saves_and_goes_on_bit_equal(workspace: NewWorkspace) -> None:
+    whole, space = Line(), workspace("whole")
+    finish(whole, space)
+    stopped = workspace("stopped")
+    with pytest.raises(Stopped) as raised:
+        for report, meter in steps(Line(), stopped):
+            meter.record(report)
+            if report.step == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+    assert raised.value.signal == signal.SIGTERM
+    assert (stopped.checkpoints / "step-00000006").is_dir()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    again = Line()
+    finish(again, stopped)
+    assert torch.equal(again.weight, whole.weight)
+
+
+def test_a_step_that_is_left_out_names_its_samples_and_three_end_it(
+    workspace: NewWorkspace,
+) -> None:
+    space, model = workspace(), Line()
+    broken = {3, 5, 6, 7}
+
+    def loss_sum(x: Tensor) -> Tensor:
+        step = int(x[0]) - 1
+        return model.loss(x) * (float("nan") if step in broken else 1.0)
+
+    with pytest.raises(UserError, match="3 steps up to step 7"):
+        for report, meter in fit(
+            model,
+            CONFIG,
+            space,
+            num_steps=10,
+            checkpoint_every=4,
+            micro_batches=lambda step: [torch.tensor([1.0 + step])],
+            loss_sum=loss_sum,
+            num_items=len,
+            unit="numbers",
+            sample_ids=lambda step: [10 * step, 10 * step + 1],
+        ):
+            meter.record(report)
+    skipped = (space.folder / "skipped.jsonl").read_text()
+    lines = [json.loads(line) for line in skipped.splitlines()]
+    assert [(line["step"], line["samples"], line["verdict"]) for line in lines] == [
+        (step, [10 * step, 10 * step + 1], "not finite") for step in sorted(broken)
+    ]
+    # Steps that were left out left the weights as they were.
+    assert (space.checkpoints / "step-00000004").is_dir()
+    assert bool(torch.isfinite(model.weight).all())
+
+
+def test_milestones_stay(workspace: NewWorkspace) -> None:
+    space, model = workspace(), Line()
+    for report, meter in fit(
+        model,
+        CONFIG,
+        space,
+        num_steps=12,
+        checkpoint_every=2,
+        micro_batches=lambda step: [torch.tensor([1.0 + step])],
+        loss_sum=model.loss,
+        num_items=len,
+        unit="numbers",
+        keep_every=4,
+    ):
+        meter.record(report)
+    kept = [path.name for path in sorted(space.checkpoints.iterdir())]
+    assert kept == [f"step-{step:08d}" for step in (4, 8, 10, 12)]
 
 
 def test_bfloat16_is_for_products_alone() -> None:

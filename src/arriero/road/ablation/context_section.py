@@ -69,10 +69,10 @@ def _short_table(variants: Mapping[str, Json], results: Json) -> Table:
     )
     return Table(
         title="Long text and short text",
-        head=["held-out text", f"context {context // 2:,}", f"context {context:,}", "gain"],
+        head=["held-out text", f"context {context // 2:,}", f"context {context:,}", "change"],
         rows=rows,
         look=f"Long: the first {context:,} tokens of {held_out['long']} documents. Short: "
-        f"{documents}; a gain of about 0 there says that the longer context costs nothing.",
+        f"{documents}; a change of about 0 there says that the longer context costs nothing.",
         paper="Tables 16 and 17",
     )
 

@@ -33,7 +33,6 @@ class Plan:
     Attributes:
         stages: in order, each at its peak.
         utilisation_source: where the utilisation of `cost` comes from.
-        is_asked_for: whether the devices were named, or their number.
     """
 
     recipe: Recipe
@@ -42,7 +41,6 @@ class Plan:
     stages: list[StageMemory]
     cost: Cost
     utilisation_source: str
-    is_asked_for: bool
 
     @property
     def misfits(self) -> list[StageMemory]:
@@ -51,11 +49,11 @@ class Plan:
 
     @property
     def refused(self) -> list[StageMemory]:
-        """Those that make the plan none: all that do not fit on devices that were asked for.
+        """Those of them that ranks share; on one device, all.
 
-        Where none were, it is those that no number of devices would help.
+        PPO takes one device whatever the job has: that it does not fit there is told, no more.
         """
-        return [s for s in self.misfits if self.is_asked_for or s.name in SHARED_STAGES]
+        return [s for s in self.misfits if s.name in SHARED_STAGES or not self.layout.is_divided]
 
 
 def fits(stage: StageMemory, device: Device) -> bool:
@@ -75,8 +73,8 @@ def make_plan(
     """Plan a recipe without touching a device.
 
     Args:
-        devices: how many; if left out, the fewest of 1, 2, 4, ... that those stages fit on which ranks
-            share.
+        devices: how many; if left out, the fewest of 1, 2, 4, ... that all stages fit on but PPO,
+            which ranks do not share.
         device: its name; if left out, the paper's for the four published sizes and this machine's
             CPU for all others.
         tensor: tensor-parallel ranks; the recipe's if left out.
@@ -89,7 +87,6 @@ def make_plan(
     """
     if utilisation is not None and not 0 < utilisation <= 1:
         raise UserError(f"--utilisation {utilisation} is no share; name one such as 0.4")
-    is_asked_for = devices is not None or device is not None
     tensor = recipe.parallel.tensor if tensor is None else tensor
     check_layout(recipe.model, tensor if devices is None else devices, tensor)
     name = device or (PAPERS_DEVICE if paper_row(recipe.model) else CPU)
@@ -114,7 +111,6 @@ def make_plan(
         stage_memory(recipe, layout),
         pretraining_cost(recipe, chosen, devices, assumed, watts),
         source,
-        is_asked_for,
     )
 
 
