@@ -125,8 +125,8 @@ def main() -> int:
     wrong = 0
     try:
         print(f"{'pretraining':<32}{'parameters':>12}{'plan MiB':>10}{'measured':>10}{'ratio':>8}")
-        for number, (name, *rest) in enumerate(CASES):
-            recipe = recipe_of(*rest)
+        for number, (name, *_) in enumerate(CASES):
+            recipe = recipe_of(*CASES[number][1:])
             folder = scratch / str(number)
             write_inputs(folder, recipe.model.vocab_size, recipe.pretrain.row_length)
             plan = make_plan(recipe, device="cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,8 @@ def _ablate(options: argparse.Namespace) -> None:
     from arriero.road.ablation import ablation_named
     from arriero.road.recipe import load_recipe
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("ablate works in one process; start it without torchrun")
     ablation = ablation_named(options.ablation)
     overrides = overrides_of(options)
     if options.smoke:

@@ -92,9 +92,13 @@ class LoraLinear(nn.Module):
         self.scale = alpha / rank
 
     def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(0, -2)
+        y = F.linear(flat, self.weight, self.bias)
         # The scale goes to the narrow side, where there is least of it to multiply.
-        narrow = self.scale * F.linear(x, self.lora_a.to(x.dtype))
-        return F.linear(x, self.weight, self.bias) + F.linear(narrow, self.lora_b.to(x.dtype))
+        narrow = self.scale * F.linear(flat, self.lora_a.to(x.dtype))
+        # In place: no second output of this size, and no pass over it to add the two.
+        y.addmm_(narrow.to(y.dtype), self.lora_b.T.to(y.dtype))
+        return y.unflatten(0, x.shape[:-1])
 
 
 def adapter_start(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

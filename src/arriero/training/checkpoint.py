@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.hf_storage import (
+    HuggingFaceStorageReader,
+    HuggingFaceStorageWriter,
+)
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from arriero.records import UserError
 from arriero.training.parallel import reshard
@@ -65,7 +69,7 @@ def save_checkpoint(
         save_file({key: value.contiguous() for key, value in tensors.items()}, temporary / _TENSORS)
     else:
         writer = HuggingFaceStorageWriter(path=str(temporary), save_distributed=True)
-        dcp.save(tensors, storage_writer=writer)
+        save(tensors, storage_writer=writer)
     if ranks.is_first:
         _finish(folder, temporary, step, state, keep_every)
     ranks.barrier()
@@ -163,7 +167,7 @@ def _weights(modules: Modules) -> dict[str, Tensor]:
     }
 
 
-def _parameter_names(modules: Modules) -> dict[nn.Parameter, str]:
+def _parameter_names(modules: Modules) -> dict[Tensor, str]:
     return {
         parameter: f"{name}/{key}"
         for name, module in modules.items()
@@ -222,7 +226,7 @@ def _read(path: Path, tensors: dict[str, Tensor], ranks: Ranks) -> None:
     with warnings.catch_warnings():
         # That this is one process is no mistake.
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        dcp.load(
+        load(
             tensors, storage_reader=HuggingFaceStorageReader(str(path)), no_dist=ranks.mesh is None
         )
 

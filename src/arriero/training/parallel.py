@@ -26,6 +26,7 @@ from torch.distributed.fsdp import (
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
+    ParallelStyle,
     RowwiseParallel,
     parallelize_module,
 )
@@ -102,9 +103,8 @@ def _divide_matrices(block: nn.Module, mesh: DeviceMesh) -> None:
                 f"{name} has {units} {kind}, which {mesh.size()} ranks cannot share; "
                 "name a divisor as --parallel.tensor"
             )
-    plan = {name: ColwiseParallel() for name in _COLUMNS} | {
-        name: RowwiseParallel() for name in _ROWS
-    }
+    plan: dict[str, ParallelStyle] = {name: ColwiseParallel() for name in _COLUMNS}
+    plan |= {name: RowwiseParallel() for name in _ROWS}
     parallelize_module(block, mesh, plan)
 
 

@@ -138,6 +138,7 @@ def start_ranks(config: ParallelConfig, device: torch.device) -> Ranks:
     )
     # Not the default backend: on a GPU, waiting would keep it busy.
     patient = dist.new_group(backend="gloo", timeout=timedelta(days=365))
+    assert isinstance(patient, dist.ProcessGroup)
     return Ranks(mesh, config.recompute, patient)
 
 
