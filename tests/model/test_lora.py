@@ -240,6 +240,25 @@ def test_frozen_bfloat16_weights_have_float32_adapters() -> None:
         assert 0 < float(difference) < 0.05 * float(logits.float().norm())
 
 
+def test_mixed_precision_reaches_the_adapters() -> None:
+    """Under autocast products are bfloat16, gradients and adapters float32."""
+    model = adapted()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = F.cross_entropy(model(tokens()).float().flatten(0, 1), tokens().flatten())
+    loss.backward()
+    exact = adapted()
+    F.cross_entropy(exact(tokens()).flatten(0, 1), tokens().flatten()).backward()
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for one, other in zip(model.parameters(), exact.parameters(), strict=True):
+        assert (one.grad is None) == (other.grad is None) == (not one.requires_grad)
+        if one.grad is not None and other.grad is not None:
+            assert one.grad.dtype == torch.float32
+            pairs.append((one.grad.flatten(), other.grad.flatten()))
+    rough, fine = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    # Of these weights a plain model's gradients are rounded by 0.11 too.
+    assert 0 < float((rough - fine).norm()) < 0.15 * float(fine.norm())
+
+
 def test_a_rank_that_saves_nothing_is_refused() -> None:
     base = LanguageModel.fresh(CONFIG, seed=0)
     with pytest.raises(UserError, match=r"lora.rank 8 is no lower than the rank of k_proj, 8;"):

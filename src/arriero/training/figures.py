@@ -22,8 +22,11 @@ from arriero.equations.carbon import GRID_INTENSITY, co2_tonnes, energy_kwh
 
 Batch = TypeVar("Batch")
 
-_MEASURING_SECONDS = 0.3
+_SMALLEST_PRODUCT = 256
+_LARGEST_PRODUCT = {"cpu": 2048, "cuda": 8192}
 _LEAST_PRODUCTS = 3
+_LEAST_SECONDS_A_SIZE = 0.05
+_MOST_SECONDS_A_SIZE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +76,23 @@ class Tally(Generic[Batch]):
 
 @cache
 def matmul_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of this process in a large square matrix product: the best of some.
+    """Operations a second of this process in square matrix products: the best of some.
 
-    Takes a third of a second, once a process. On the CPU it uses the threads that PyTorch has.
+    The products grow until they take long enough: a CPU without instructions for bfloat16 is some
+    sixty times slower in it. Measured in a few tenths of a second, once a process; on the CPU with
+    the threads that PyTorch has then.
     """
-    size = 8192 if device.type == "cuda" else 1536
     generator = torch.Generator().manual_seed(0)
-    # Random numbers: a device draws less power for constants, and so runs faster than it can.
-    x = torch.randn(size, size, generator=generator).to(device, dtype)
-    _wait(x @ x)
-    best, count, began = float("inf"), 0, time.perf_counter()
-    while count < _LEAST_PRODUCTS or time.perf_counter() - began < _MEASURING_SECONDS:
-        before = time.perf_counter()
-        _wait(x @ x)
-        best = min(best, time.perf_counter() - before)
-        count += 1
-    return 2.0 * size**3 / best
+    largest = _LARGEST_PRODUCT.get(device.type, _LARGEST_PRODUCT["cpu"])
+    size, best = _SMALLEST_PRODUCT, 0.0
+    while True:
+        # Random numbers: a device draws less power for constants, and so runs faster than it can.
+        x = torch.randn(size, size, generator=generator).to(device, dtype)
+        seconds = _product_seconds(x)
+        best = max(best, 2.0 * size**3 / seconds)
+        if size == largest or 8 * seconds * _LEAST_PRODUCTS > _MOST_SECONDS_A_SIZE:
+            return best
+        size *= 2
 
 
 def utilisation(flops: float, seconds: float, flops_per_s: float) -> float:
@@ -135,5 +139,12 @@ def standing_figures(machine: Machine, elapsed: float) -> dict[str, float]:
     return figures
 
 
-def _wait(product: torch.Tensor) -> None:
-    float(product[0, 0])  # waits for the device
+def _product_seconds(x: torch.Tensor) -> float:
+    """The shortest time of some products of a matrix with itself."""
+    times: list[float] = []
+    while len(times) < _LEAST_PRODUCTS or sum(times) < _LEAST_SECONDS_A_SIZE:
+        began = time.perf_counter()
+        product = x @ x
+        float(product[0, 0])  # waits for the device
+        times.append(time.perf_counter() - began)
+    return min(times)

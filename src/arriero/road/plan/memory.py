@@ -21,9 +21,9 @@ FLOAT = 4
 _BYTES: dict[Precision, int] = {"float32": 4, "bfloat16": 2}
 # The loss makes logits for so many tokens at a time.
 LOSS_CHUNK = 4096
-# What goes through a model makes as much again of short-lived tensors as a quarter of what it
-# keeps, in holes that a CPU's allocator does not give back (measured, benchmarks/plan_memory.py).
-_CPU_HOLES = 1.25
+# Short-lived tensors leave holes between those that are kept, which a CPU's allocator does not give
+# back: a third of what is kept (fitted to benchmarks/plan_memory.py).
+_CPU_HOLES = 1.35
 
 
 @dataclass(frozen=True, slots=True)
