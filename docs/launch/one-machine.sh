@@ -3,4 +3,4 @@
 set -eu
 ranks=$1 recipe=$2 run=$3
 shift 3
-exec torchrun --standalone --nproc-per-node "$ranks" -m arriero.cli -- run "$recipe" --run "$run" "$@"
+exec torchrun --shutdown-timeout 570 --standalone --nproc-per-node "$ranks" -m arriero.cli -- run "$recipe" --run "$run" "$@"

@@ -5,6 +5,6 @@
 set -eu
 first=$1 machines=$2 ranks=$3 recipe=$4 run=$5
 shift 5
-exec torchrun --nnodes "$machines" --nproc-per-node "$ranks" \
+exec torchrun --shutdown-timeout 570 --nnodes "$machines" --nproc-per-node "$ranks" \
   --rdzv-backend c10d --rdzv-endpoint "$first:29500" --rdzv-id "$(basename "$run")" \
   -m arriero.cli -- run "$recipe" --run "$run" "$@"

@@ -21,8 +21,8 @@ def keys(steps: list[Step]) -> dict[str, str]:
     found: dict[str, str] = {}
     for step in steps:
         inputs = {name: found[name] for name in step.needs}
-        if step.external:
-            inputs["files"] = step.external
+        if external := step.external():
+            inputs["files"] = external
         found[step.name] = stage_key(step.name, "1", 0, step.config, inputs)
     return found
 

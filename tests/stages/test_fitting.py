@@ -102,11 +102,15 @@ def test_asked_to_stop_it_saves_and_goes_on_bit_equal(workspace: NewWorkspace) -
     whole, space = Line(), workspace("whole")
     finish(whole, space)
     stopped = workspace("stopped")
-    with pytest.raises(Stopped) as raised:
+
+    def asked_after_five() -> None:
         for report, meter in steps(Line(), stopped):
             meter.record(report)
             if report.step == 5:
                 os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped) as raised:
+        asked_after_five()
     assert raised.value.signal == signal.SIGTERM
     assert (stopped.checkpoints / "step-00000006").is_dir()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -125,20 +129,20 @@ def test_a_step_that_is_left_out_names_its_samples_and_three_end_it(
         step = int(x[0]) - 1
         return model.loss(x) * (float("nan") if step in broken else 1.0)
 
+    reports = fit(
+        model,
+        CONFIG,
+        space,
+        num_steps=10,
+        checkpoint_every=4,
+        micro_batches=lambda step: [torch.tensor([1.0 + step])],
+        loss_sum=loss_sum,
+        num_items=len,
+        unit="numbers",
+        sample_ids=lambda step: [10 * step, 10 * step + 1],
+    )
     with pytest.raises(UserError, match="3 steps up to step 7"):
-        for report, meter in fit(
-            model,
-            CONFIG,
-            space,
-            num_steps=10,
-            checkpoint_every=4,
-            micro_batches=lambda step: [torch.tensor([1.0 + step])],
-            loss_sum=loss_sum,
-            num_items=len,
-            unit="numbers",
-            sample_ids=lambda step: [10 * step, 10 * step + 1],
-        ):
-            meter.record(report)
+        list(reports)
     skipped = (space.folder / "skipped.jsonl").read_text()
     lines = [json.loads(line) for line in skipped.splitlines()]
     assert [(line["step"], line["samples"], line["verdict"]) for line in lines] == [

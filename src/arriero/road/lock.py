@@ -28,4 +28,6 @@ def locked(run: Path) -> Iterator[None]:
                 f"{run}: another process works in this run; wait for it, or name another folder "
                 "with --run"
             ) from None
+        except OSError:
+            pass  # a file system without locks: better unguarded than not at all
         yield

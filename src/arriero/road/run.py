@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
-import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,15 @@ from arriero.road.manifest import (
     write_manifest,
 )
 from arriero.road.recipe import Recipe, to_toml
-from arriero.stages.workspace import ALONE, Ranks, Workspace, is_lost_rank, write_json
+from arriero.stages.workspace import (
+    ALONE,
+    Ranks,
+    Workspace,
+    clear_checkpoints,
+    is_lost_rank,
+    memory_peak,
+    write_json,
+)
 
 Say = Callable[[str], None]
 
@@ -42,7 +49,7 @@ class Step:
         verb: the command that runs it alone.
         config: everything of the recipe that its result follows from.
         needs: names of the earlier steps whose outputs it reads.
-        external: a hash of the files it reads from outside the run.
+        external: gives a hash of the files it reads from outside the run; "" for none.
         run: does the work in a workspace.
         is_parallel: whether all ranks of a job do it together; else the first does it alone.
     """
@@ -52,7 +59,7 @@ class Step:
     config: Any
     needs: tuple[str, ...]
     run: Callable[[Workspace], None]
-    external: str = ""
+    external: Callable[[], str] = lambda: ""
     is_parallel: bool = False
 
 
@@ -79,7 +86,7 @@ def run_steps(
         UserError: a step that may not run is not up to date, or a rank was lost.
     """
     device = choose_device(recipe)
-    torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
+    torch.set_num_threads(recipe.threads or _threads_a_rank())
     if not ranks.is_first:
         _follow(steps, recipe, run, device, ranks)
         return []
@@ -88,12 +95,12 @@ def run_steps(
     for step in steps:
         folder = run / step.name
         inputs = {name: manifests[name].key for name in step.needs}
-        if step.external:
-            inputs[FILES] = step.external
+        if external := step.external():
+            inputs[FILES] = external
         key = stage_key(step.name, __version__, recipe.seed, step.config, inputs)
         manifest = read_manifest(folder)
         if manifest is not None and manifest.key == key and is_intact(folder, manifest):
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            clear_checkpoints(folder / "checkpoints")
             manifests[step.name] = manifest
             ranks.agreed(False)
             continue
@@ -114,18 +121,19 @@ def _follow(
 ) -> None:
     """What a rank does that is not the first: its part of parallel steps, and nothing else."""
     for step in steps:
-        if not ranks.agreed(False):
-            continue
-        if step.is_parallel:
-            torch.manual_seed(recipe.seed)
-            space = _workspace(recipe, run / step.name, device, ranks, say_nothing)
-            _together(step, space, ranks)
-        ranks.wait()
+        with _naming_lost_ranks(step, ranks):
+            if not ranks.agreed(False):
+                continue
+            if step.is_parallel:
+                torch.manual_seed(recipe.seed)
+                step.run(_workspace(recipe, run / step.name, device, ranks, say_nothing))
+            ranks.wait()
 
 
-def _together(step: Step, space: Workspace, ranks: Ranks) -> None:
+@contextmanager
+def _naming_lost_ranks(step: Step, ranks: Ranks) -> Iterator[None]:
     try:
-        step.run(space)
+        yield
     except RuntimeError as error:
         if ranks.mesh is None or not is_lost_rank(error):
             raise
@@ -177,20 +185,21 @@ def _run_step(
     say(f"[{step.name}] " + ("going on" if began_before else "starting"))
     began = time.perf_counter()
     torch.manual_seed(recipe.seed)
-    at_work = ranks if step.is_parallel else ALONE
+    at_work = ranks if step.is_parallel else replace(ALONE, recompute=ranks.recompute)
     workspace = _workspace(
         recipe, folder, device, at_work, lambda line: say(f"[{step.name}] {line}")
     )
     spent_before = _seconds_spent(folder)
     ranks.agreed(True)
     try:
-        _together(step, workspace, ranks)
-        ranks.wait()
+        with _naming_lost_ranks(step, ranks):
+            step.run(workspace)
+            ranks.wait()
     finally:
         seconds = spent_before + time.perf_counter() - began
         write_json(folder / "started.json", {"key": key, "seconds": seconds})
-    peak = _peak_memory_gb()
-    device_hours = ranks.size * seconds / 3600
+    peak = memory_peak(torch.device("cpu")) / 1e9
+    device_hours = at_work.size * seconds / 3600
     energy = energy_kwh(device_hours, recipe.watts)
     manifest = Manifest(
         stage=step.name,
@@ -207,15 +216,14 @@ def _run_step(
     )
     write_manifest(folder, manifest)
     # Not before: a kill while the outputs are hashed must not cost the whole stage.
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    clear_checkpoints(folder / "checkpoints")
     say(f"[{step.name}] done in {seconds:.0f} s, {peak:.1f} GB at most so far")
     return manifest
 
 
-def _peak_memory_gb() -> float:
-    """Most memory that this process has held at once since it started."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9  # bytes there, KiB here
+def _threads_a_rank() -> int:
+    """The machine's cores, shared among the ranks that torchrun has started on it."""
+    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _prepare_folder(folder: Path, key: str) -> bool:

@@ -75,7 +75,7 @@ def stations(recipe: Recipe, run: Path) -> list[Step]:
                 start=Path(recipe.base) if recipe.base else None,
                 workspace=space,
             ),
-            external=_base_hash(recipe),
+            external=lambda: _base_hash(recipe),
             is_parallel=True,
         ),
         Step(
@@ -170,7 +170,7 @@ def _inputs(recipe: Recipe, inputs: Inputs) -> Step:
         _config(recipe.data),
         (),
         run,
-        external=hash_inputs(external) if external else "",
+        external=lambda: hash_inputs(external) if external else "",
     )
 
 
@@ -200,7 +200,7 @@ def tokenizer_step(recipe: Recipe, inputs: Inputs) -> Step:
         {"vocab_size": recipe.model.vocab_size, **_config(recipe.tokenizer)},
         (INPUTS,),
         run,
-        external=_base_hash(recipe),
+        external=lambda: _base_hash(recipe),
     )
 
 

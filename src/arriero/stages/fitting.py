@@ -21,11 +21,15 @@ from arriero.training.loop import StepReport, train
 from arriero.training.meters import Meter
 from arriero.training.optimizer import OptimizerConfig, adamw
 from arriero.training.parallel import Precision
+from arriero.training.sinks import rewind
 from arriero.training.stopping import stop_requests
 
 __all__ = ["Precision", "autocast", "fit"]
 
 Batch = TypeVar("Batch")
+
+
+_SKIPPED = "skipped.jsonl"
 
 
 def fit(
@@ -74,6 +78,8 @@ def fit(
     start = int(state.get("step", 0))
     if start:
         workspace.say(f"going on from step {start}")
+    if ranks.is_first:
+        rewind(workspace.folder / _SKIPPED, start)
     tally = Tally(loss_sum, flops) if flops else None
     meter = Meter(
         workspace.metrics if ranks.is_first else None,
@@ -136,7 +142,7 @@ def _note_skipped(report: StepReport, samples: Sequence[int], workspace: Workspa
         "grad_norm": repr(report.grad_norm),
         "samples": list(samples),
     }
-    with (workspace.folder / "skipped.jsonl").open("a", encoding="utf-8") as file:
+    with (workspace.folder / _SKIPPED).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     workspace.say(
         f"step {report.step + 1} is left out: {report.verdict} (loss {report.loss:.3g}, gradient "

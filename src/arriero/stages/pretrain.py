@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from arriero.data.batches import Batches
@@ -52,6 +53,15 @@ class PretrainConfig(BaseModel):
     )
     precision: Precision = Field(default="bfloat16", description="type of the matrix products")
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+
+    @model_validator(mode="after")
+    def _milestones_are_checkpoints(self) -> Self:
+        if self.keep_every % self.checkpoint_every:
+            raise ValueError(
+                f"keep_every {self.keep_every} is no multiple of checkpoint_every "
+                f"{self.checkpoint_every}"
+            )
+        return self
 
     @property
     def rows_per_step(self) -> int:

@@ -98,7 +98,7 @@ def run(
 ) -> None:
     """Train the reward model of `track` into `folder/model` and try it on every test set."""
     tokenizer = load_tokenizer(start)
-    model = ScoreModel.from_language_model(load_language_model(start), workspace.seed)
+    model = ScoreModel.over(load_language_model(start).model, workspace.seed)
     if config.lora.rank:
         model = with_adapters(model, config.lora, workspace.seed)
         workspace.say(count_trained(model))

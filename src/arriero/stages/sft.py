@@ -191,6 +191,11 @@ def _fit(
         unit="tokens",
         precision=config.precision,
         flops=lambda batch: batch.tokens.numel() * flops_a_token,
+        sample_ids=lambda step: [
+            item
+            for row in row_order(len(rows), rows_per_step, step, workspace.seed)
+            for item in rows[row]
+        ],
     ):
         done = report.step + 1
         if done % steps_an_epoch == 0 or done == num_steps:

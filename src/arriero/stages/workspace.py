@@ -12,8 +12,8 @@ import torch
 
 from arriero.equations.carbon import GRID_INTENSITY
 from arriero.stages.figures import FiguresConfig
-from arriero.training.checkpoint import hash_file
-from arriero.training.figures import Machine, matmul_flops
+from arriero.training.checkpoint import clear_checkpoints, hash_file
+from arriero.training.figures import Machine, matmul_flops, memory_peak
 from arriero.training.parallel import Precision
 from arriero.training.ranks import (
     ALONE,
@@ -30,9 +30,11 @@ __all__ = [
     "ParallelConfig",
     "Ranks",
     "Workspace",
+    "clear_checkpoints",
     "end_ranks",
     "hash_file",
     "is_lost_rank",
+    "memory_peak",
     "start_ranks",
     "write_json",
 ]

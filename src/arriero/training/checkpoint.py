@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import (
     HuggingFaceStorageReader,
     HuggingFaceStorageWriter,
@@ -55,6 +56,9 @@ def save_checkpoint(
         state: anything else that JSON holds (best score so far, counters).
         ranks: all of them call this together.
         keep_every: steps that are a multiple of it are kept for good; 0 keeps none.
+
+    Raises:
+        OSError: a rank could not write its part.
     """
     temporary = folder / f".step-{step:08d}.tmp"
     if ranks.is_first:
@@ -69,10 +73,13 @@ def save_checkpoint(
         save_file({key: value.contiguous() for key, value in tensors.items()}, temporary / _TENSORS)
     else:
         writer = HuggingFaceStorageWriter(path=str(temporary), save_distributed=True)
-        save(tensors, storage_writer=writer)
+        try:
+            save(tensors, storage_writer=writer)
+        except CheckpointException as error:  # no Exception: nobody else would catch it
+            raise _cause(error) from None
     if ranks.is_first:
         _finish(folder, temporary, step, state, keep_every)
-    ranks.barrier()
+    ranks.wait()
 
 
 def load_checkpoint(
@@ -90,20 +97,8 @@ def load_checkpoint(
     if path is None:
         return None
     names = _names(path)
-    parameters = _weights(modules)
-    wanted = dict(parameters)
-    for key in names:
-        kind, _, rest = key.partition("/")
-        if kind == "optimizer":
-            _, _, place = rest.partition("/")
-            parameter = parameters.get(f"module/{place.rpartition('/')[0]}")
-            if parameter is not None:
-                is_moment = not key.endswith("/step")
-                wanted[key] = (
-                    torch.zeros_like(parameter)
-                    if is_moment
-                    else torch.zeros((), device=parameter.device)
-                )
+    wanted = _weights(modules)
+    wanted |= {key: room for key in names if (room := _room_for(key, wanted)) is not None}
     if set(names) != set(wanted):
         name = sorted(set(names) ^ set(wanted))[0]
         raise UserError(f"{path} is of another model ({name}); remove its folder to start anew")
@@ -135,7 +130,8 @@ def _finish(
     folder: Path, temporary: Path, step: int, state: dict[str, Any], keep_every: int
 ) -> None:
     """What the tensors still lack to be a checkpoint, and what older ones are then for."""
-    (temporary / "state.json").write_text(json.dumps({"step": step, **state}), encoding="utf-8")
+    whole = {"step": step, "milestone": bool(keep_every and step % keep_every == 0), **state}
+    (temporary / "state.json").write_text(json.dumps(whole), encoding="utf-8")
     hashes = {path.name: hash_file(path) for path in sorted(temporary.iterdir())}
     (temporary / "manifest.json").write_text(json.dumps(hashes), encoding="utf-8")
     for path in temporary.iterdir():
@@ -145,9 +141,34 @@ def _finish(
     temporary.rename(final)
     _sync(folder)
     for old in sorted(folder.glob("step-*"))[:-_KEPT]:
-        number = int(old.name.removeprefix("step-"))
-        if not keep_every or number % keep_every:
+        if not _is_milestone(old):
             shutil.rmtree(old)
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Remove what a finished stage needs no more: all but the milestones."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not _is_milestone(path):
+            shutil.rmtree(path)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _is_milestone(path: Path) -> bool:
+    try:
+        state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return state.get("milestone") is True
+
+
+def _cause(error: CheckpointException) -> Exception:
+    """What kept a rank from its part, the system's own word before others."""
+    causes = [wrapped[0] for wrapped in error.failures.values()]
+    return next(
+        (cause for cause in causes if isinstance(cause, OSError)),
+        ValueError("; ".join(map(str, causes))),
+    )
 
 
 def _newest_whole(folder: Path) -> Path | None:
@@ -226,9 +247,11 @@ def _read(path: Path, tensors: dict[str, Tensor], ranks: Ranks) -> None:
     with warnings.catch_warnings():
         # That this is one process is no mistake.
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        load(
-            tensors, storage_reader=HuggingFaceStorageReader(str(path)), no_dist=ranks.mesh is None
-        )
+        reader = HuggingFaceStorageReader(str(path))
+        try:
+            load(tensors, storage_reader=reader, no_dist=ranks.mesh is None)
+        except CheckpointException as error:
+            raise _cause(error) from None
 
 
 def _sync(path: Path) -> None:

@@ -159,6 +159,18 @@ def reshard(module: nn.Module) -> None:
             part.reshard()
 
 
+def _holders(tensor: Tensor) -> tuple[dist.ProcessGroup, ...]:
+    """The groups of ranks that have different parts of a tensor; a copy on each is no part."""
+    if not isinstance(tensor, DTensor):
+        return ()
+    mesh = tensor.device_mesh
+    return tuple(
+        mesh.get_group(place)
+        for place, placement in enumerate(tensor.placements)
+        if not placement.is_replicate()
+    )
+
+
 def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> float:
     """Scale all gradients so that their common norm is at most `most`; returns the norm before.
 
@@ -167,16 +179,15 @@ def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> float:
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not any(isinstance(gradient, DTensor) for gradient in gradients):
         return float(nn.utils.clip_grad_norm_(parameters, most))
-    squares: dict[DeviceMesh | None, Tensor] = {}
+    squares: dict[tuple[dist.ProcessGroup, ...], Tensor] = {}
     for gradient in gradients:
-        mesh = gradient.device_mesh if isinstance(gradient, DTensor) else None
         square = local_part(gradient).float().square().sum()
-        squares[mesh] = squares[mesh] + square if mesh in squares else square
+        held_by = _holders(gradient)
+        squares[held_by] = squares[held_by] + square if held_by in squares else square
     total = 0.0
-    for mesh, square in squares.items():
-        for place in range(0 if mesh is None else mesh.ndim):
-            assert mesh is not None
-            dist.all_reduce(square, group=mesh.get_group(place))
+    for held_by, square in squares.items():
+        for group in held_by:
+            dist.all_reduce(square, group=group)
         total += float(square)
     norm = math.sqrt(total)
     scale = most / (norm + 1e-6)

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict, Field
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from arriero.records import UserError
 
@@ -85,19 +86,19 @@ class Ranks:
         return whole.tolist()
 
     def most(self, value: int) -> int:
-        """The largest of the values that the shares of the data have."""
+        """The largest of the values that all ranks have."""
         if self.mesh is None:
             return value
         whole = torch.tensor(value, device=self.mesh.device_type)
-        dist.all_reduce(whole, dist.ReduceOp.MAX, group=self.mesh.get_group("dp"))
+        dist.all_reduce(whole, dist.ReduceOp.MAX)
         return int(whole)
 
     def agreed(self, value: Agreed) -> Agreed:
-        """The first rank's value, on every rank."""
+        """The first rank's value, on every rank; it may take its time."""
         if self.mesh is None:
             return value
         holder = [value]
-        dist.broadcast_object_list(holder, src=0)
+        dist.broadcast_object_list(holder, src=0, group=self.patient)
         return holder[0]
 
     def barrier(self) -> None:
@@ -136,6 +137,9 @@ def start_ranks(config: ParallelConfig, device: torch.device) -> Ranks:
     mesh = init_device_mesh(
         device.type, (world // config.tensor, config.tensor), mesh_dim_names=("dp", "tp")
     )
+    for name in ("dp", "tp"):
+        # Groups smaller than the whole have the backend's limit, not ours.
+        _set_pg_timeout(timedelta(seconds=config.timeout_s), mesh.get_group(name))
     # Not the default backend: on a GPU, waiting would keep it busy.
     patient = dist.new_group(backend="gloo", timeout=timedelta(days=365))
     assert isinstance(patient, dist.ProcessGroup)

@@ -25,7 +25,15 @@ from arriero.training.parallel import distribute, fill, whole_tensors
 from arriero.training.ranks import ParallelConfig, end_ranks, start_ranks
 
 CONFIG = ModelConfig(
-    vocab_size=97, dim=32, num_layers=2, num_heads=4, num_kv_heads=2, ffn_dim=48, context=32
+    vocab_size=97,
+    dim=32,
+    num_layers=2,
+    num_heads=4,
+    num_kv_heads=2,
+    ffn_dim=48,
+    context=32,
+    attention_bias=True,  # tensor-parallel ranks hold copies of some of them
+    mlp_bias=True,
 )
 ROWS, LENGTH, MICRO_ROWS, ROWS_A_STEP = 64, 16, 2, 10
 
@@ -35,6 +43,8 @@ def main() -> None:
     torch.set_num_threads(1)
     device = torch.device("cpu")
     ranks = start_ranks(ParallelConfig(tensor=tensor, recompute=tensor > 1), device)
+    # Whatever the mesh, one rank that was asked to stop is heard by all.
+    assert ranks.most(ranks.number) == ranks.size - 1
     with torch.device("meta"):
         model = LanguageModel(CONFIG)
     distribute(model, list(model.model.layers), ranks, "float32")

@@ -26,6 +26,7 @@ from arriero.road.ablation.report import write_attention_report
 from arriero.road.ablation.summary import summarize
 from arriero.road.forecast import training_seconds
 from arriero.road.inputs import Inputs
+from arriero.road.lock import locked
 from arriero.road.recipe import Recipe
 from arriero.road.report.wording import duration
 from arriero.road.run import Step, choose_device, run_steps
@@ -52,11 +53,12 @@ def ablate_attention(recipe: Recipe, run: Path, say: Callable[[str], None]) -> P
     steps = list(_steps(recipe, shapes, run))
     device = choose_device(recipe)
     say(_forecast(recipe, shapes))
-    run_steps(steps, recipe, run, say)
-    names = {step.name for step in steps}
-    results = summarize(recipe, shapes, run, names) | {"device": device.type}
-    write_json(run / "results.json", results)
-    return write_attention_report(run, names, results)
+    with locked(run):
+        run_steps(steps, recipe, run, say)
+        names = {step.name for step in steps}
+        results = summarize(recipe, shapes, run, names) | {"device": device.type}
+        write_json(run / "results.json", results)
+        return write_attention_report(run, names, results)
 
 
 def variant_shapes(recipe: Recipe) -> dict[str, ModelConfig]:
@@ -90,7 +92,7 @@ def _steps(recipe: Recipe, shapes: Mapping[str, ModelConfig], run: Path) -> Iter
         {"data": _dump(recipe.data), "context": recipe.pretrain.row_length, **size},
         (),
         lambda space: draw(recipe, space),
-        external=external_hash(recipe),
+        external=lambda: external_hash(recipe),
     )
     yield tokenizer_step(recipe, inputs)
     yield Step(
