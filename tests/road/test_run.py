@@ -175,6 +175,7 @@ def test_what_was_made_of_an_older_model_is_not_shown(finished_run: Path, tmp_pa
     recipe = load_recipe("tiny", SMALL | {"sft.epochs": 2})
     report = drive(recipe, run, lambda line: None, until="sft")
     assert newest_chat_model(run) == run / "03-sft" / "model"
+    assert report is not None
     page = report.read_text()
     assert "Supervised fine-tuning" in page
     assert "Rejection sampling" not in page

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from arriero.training.checkpoint import load_checkpoint, save_checkpoint
+from arriero.training.checkpoint import clear_checkpoints, load_checkpoint, save_checkpoint
 
 
 def trained(steps: int) -> tuple[torch.nn.Linear, torch.optim.AdamW]:
@@ -31,7 +31,7 @@ def test_going_on_from_a_checkpoint_is_bit_equal(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, 3, {"m": model}, {"o": optimizer}, {"best": 0.5})
     fresh, fresh_optimizer = trained(1)
     state = load_checkpoint(tmp_path, {"m": fresh}, {"o": fresh_optimizer})
-    assert state == {"step": 3, "best": 0.5}
+    assert state == {"step": 3, "milestone": False, "best": 0.5}
     for _ in range(4):
         step(model, optimizer)
         step(fresh, fresh_optimizer)
@@ -64,7 +64,7 @@ def test_a_damaged_checkpoint_is_passed_over(
         path.unlink()
     fresh, fresh_optimizer = trained(0)
     state = load_checkpoint(tmp_path, {"m": fresh}, {"o": fresh_optimizer})
-    assert state == {"step": 1}
+    assert state == {"step": 1, "milestone": False}
     assert torch.equal(fresh.weight, older["weight"])
     assert "step-00000002: damaged" in capsys.readouterr().out
 
@@ -81,3 +81,15 @@ def test_the_newest_two_are_kept_and_leftovers_do_no_harm(tmp_path: Path) -> Non
     state = load_checkpoint(tmp_path, {"m": model}, {"o": optimizer})
     assert state is not None
     assert state["step"] == 3
+
+
+def test_milestones_stay_when_the_stage_is_done(tmp_path: Path) -> None:
+    model, optimizer = trained(1)
+    for number in range(1, 8):
+        save_checkpoint(tmp_path, number, {"m": model}, {"o": optimizer}, {}, keep_every=3)
+    clear_checkpoints(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000003", "step-00000006"]
+    save_checkpoint(tmp_path / "other", 1, {"m": model}, {"o": optimizer}, {})
+    clear_checkpoints(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    clear_checkpoints(tmp_path / "other")
