@@ -65,6 +65,15 @@ def test_a_compiler_that_fails_is_named(tmp_path: Path) -> None:
     assert list((tmp_path / "arriero").iterdir()) == [], "nothing half-written stays"
 
 
+def test_a_compiler_that_cannot_be_run(tmp_path: Path) -> None:
+    compiler = tmp_path / "c++"
+    compiler.write_text("#!/no/such/interpreter\n")
+    compiler.chmod(0o755)
+    built, why = show({"CXX": str(compiler), "XDG_CACHE_HOME": str(tmp_path)})
+    assert not built
+    assert "does not answer" in why
+
+
 def test_turned_off() -> None:
     built, why = show({"ARRIERO_NATIVE": "0"})
     assert not built

@@ -41,7 +41,10 @@ def native() -> Native:
     compiler = _compiler()
     if compiler is None:
         return Native(None, "no C++ compiler (c++, g++ or clang++) on the path")
-    cached = _cache_folder() / f"native-{_key(compiler)}.so"
+    try:
+        cached = _cache_folder() / f"native-{_key(compiler)}.so"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Native(None, f"{compiler} does not answer: {error}")
     if not cached.is_file():
         reason = _compile(compiler, cached)
         if reason is not None:

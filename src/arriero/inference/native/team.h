@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -80,9 +81,13 @@ class Team {
   void run(int64_t count, const std::function<void(Member)>& body) {
     const std::lock_guard<std::mutex> alone(calls_);
     for (; num_threads_ < count; num_threads_++) {
-      std::thread([this, number = num_threads_, seen = job_.load()] {
-        serve(number, seen);
-      }).detach();
+      try {
+        std::thread([this, number = num_threads_, seen = job_.load()] {
+          serve(number, seen);
+        }).detach();
+      } catch (const std::system_error&) {
+        count = num_threads_;  // the system gives no more: go on with those there are
+      }
     }
     if (count > 1) {
       const std::lock_guard<std::mutex> lock(sleep_);

@@ -43,7 +43,8 @@ def check_layout(model: ModelConfig, devices: int, tensor: int) -> None:
             divided by.
     """
     if devices < 1 or tensor < 1:
-        raise UserError(f"{min(devices, tensor)} devices: name 1 or more")
+        which = "--devices" if devices < 1 else "--tensor"
+        raise UserError(f"{which} {min(devices, tensor)}: name 1 or more")
     if devices % tensor:
         raise UserError(
             f"{devices} devices do not divide into groups of {tensor}; "
