@@ -6,7 +6,6 @@ it is off by up to a half.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +13,7 @@ import torch
 
 from arriero.model.config import ModelConfig
 from arriero.road.recipe import Recipe
+from arriero.stages import workspace
 
 # Share of the matrix-product rate that whole training and sampling reach on small models.
 _TRAINING_UTILISATION = 0.45
@@ -80,13 +80,5 @@ def matmul_flops(recipe: Recipe, precision: Literal["float32", "bfloat16"] = "fl
     A GPU is measured in bfloat16 whatever the precision.
     """
     has_cuda = recipe.device != "cpu" and torch.cuda.is_available()
-    device, size = ("cuda", 4096) if has_cuda else ("cpu", 1024)
     dtype = torch.bfloat16 if has_cuda else getattr(torch, precision)
-    x = torch.ones(size, size, device=device, dtype=dtype)
-    best = float("inf")
-    for _ in range(5):
-        began = time.perf_counter()
-        y = x @ x
-        float(y[0, 0])  # waits for the device
-        best = min(best, time.perf_counter() - began)
-    return 2.0 * size**3 / best
+    return workspace.matmul_flops(torch.device("cuda" if has_cuda else "cpu"), dtype)

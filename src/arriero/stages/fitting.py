@@ -28,7 +28,6 @@ __all__ = ["Precision", "autocast", "fit"]
 
 Batch = TypeVar("Batch")
 
-
 _SKIPPED = "skipped.jsonl"
 
 
@@ -58,8 +57,8 @@ def fit(
         precision: of the matrix products, which the utilisation is measured against.
         flops: operations of a batch, forward and backward; without it no utilisation is shown.
         sample_ids: what a step learns from, to name it where the step is left out.
-        keep_every: checkpoints of steps that are a multiple of it are kept as long as the stage
-            lasts; 0 keeps the newest two alone.
+        keep_every: checkpoints of steps that are a multiple of it stay; 0 keeps the newest two
+            alone.
 
     Raises:
         Stopped: the process was asked to stop, and the checkpoint is written.

@@ -34,6 +34,7 @@ __all__ = [
     "end_ranks",
     "hash_file",
     "is_lost_rank",
+    "matmul_flops",
     "memory_peak",
     "start_ranks",
     "write_json",

@@ -148,8 +148,9 @@ def _finish(
 def clear_checkpoints(folder: Path) -> None:
     """Remove what a finished stage needs no more: all but the milestones."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        if not _is_milestone(path):
-            shutil.rmtree(path)
+        # What a kill left half-written begins with a dot.
+        if path.name.startswith(".") or not _is_milestone(path):
+            shutil.rmtree(path, ignore_errors=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 

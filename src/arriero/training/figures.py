@@ -74,14 +74,18 @@ class Tally(Generic[Batch]):
         return taken
 
 
-@cache
 def matmul_flops(device: torch.device, dtype: torch.dtype) -> float:
     """Operations a second of this process in square matrix products: the best of some.
 
     The products grow until they take long enough: a CPU without instructions for bfloat16 is some
-    sixty times slower in it. Measured in a few tenths of a second, once a process; on the CPU with
-    the threads that PyTorch has then.
+    sixty times slower in it. Measured in a few tenths of a second, once a process for each number
+    of threads that PyTorch has.
     """
+    return _measured_flops(device, dtype, torch.get_num_threads())
+
+
+@cache
+def _measured_flops(device: torch.device, dtype: torch.dtype, _: int) -> float:
     generator = torch.Generator().manual_seed(0)
     largest = _LARGEST_PRODUCT.get(device.type, _LARGEST_PRODUCT["cpu"])
     size, best = _SMALLEST_PRODUCT, 0.0

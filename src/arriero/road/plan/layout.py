@@ -43,8 +43,8 @@ def check_layout(model: ModelConfig, devices: int, tensor: int) -> None:
             divided by.
     """
     if devices < 1 or tensor < 1:
-        which = "--devices" if devices < 1 else "--tensor"
-        raise UserError(f"{which} {min(devices, tensor)}: name 1 or more")
+        which, number = ("--tensor", tensor) if tensor < 1 else ("--devices", devices)
+        raise UserError(f"{which} {number}: name 1 or more")
     if devices % tensor:
         raise UserError(
             f"{devices} devices do not divide into groups of {tensor}; "
