@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from arriero.data.shards import write_tokens
 from arriero.road.plan import make_plan
 from arriero.road.plan.devices import GIB
 from arriero.road.recipe import Recipe, load_recipe
@@ -87,12 +88,9 @@ def train(recipe: Recipe, folder: Path) -> None:
 
 def write_inputs(folder: Path, vocab_size: int, length: int) -> None:
     """A shard of random tokens, and a tokenizer that has words for them."""
-    tokens = np.random.default_rng(0).integers(0, vocab_size, 400 * length).astype(np.uint16)
-    shard = folder / "shard"
-    shard.mkdir(parents=True)
-    tokens.tofile(shard / "tokens.bin")
-    np.save(shard / "starts.npy", np.arange(0, len(tokens), 100))
-    (shard / "shard.json").write_text(json.dumps({"dtype": "uint16", "tokens": len(tokens)}))
+    tokens = np.random.default_rng(0).integers(0, vocab_size, 400 * length)
+    documents = (tokens[at : at + 100].tolist() for at in range(0, len(tokens), 100))
+    write_tokens(documents, vocab_size, folder / "shard")
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     pairs = [(a, b) for a in alphabet for b in alphabet][: vocab_size - len(alphabet)]
     words = [*alphabet, *(a + b for a, b in pairs)]

@@ -15,11 +15,11 @@ from typing import get_args
 
 import numpy as np
 
-from arriero.inference.native.build import native
 from arriero.inference.native.layout import Weights
 from arriero.inference.native.runner import NativeRunner
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import load_language_model
+from arriero.native.build import native
 from arriero.tokenizer import load_tokenizer
 
 

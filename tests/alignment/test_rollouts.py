@@ -52,3 +52,21 @@ def test_values_stand_before_the_token_they_judge() -> None:
             # The state after the prompt alone decides the first value.
             expected = critic(torch.tensor([prompt]))[0, -1]
             torch.testing.assert_close(values[row, len(prompt)], expected, atol=1e-5, rtol=0)
+
+
+def test_no_rows_are_one_without_an_answer() -> None:
+    """Every weight gets a gradient of 0 from it: who has nothing to do keeps pace with others."""
+    model = LanguageModel.fresh(CONFIG, seed=0)
+    critic = ScoreModel.from_language_model(LanguageModel.fresh(CONFIG, seed=0), seed=1)
+    samples = generate(model, PROMPTS, Sampling(max_new_tokens=5), seed=4, ends=(2,))
+    rollouts = lay_out(PROMPTS, [completions[0] for completions in samples])
+    nothing = rollouts.rows(torch.zeros(0, dtype=torch.int64))
+    assert not nothing.mask.any()
+    assert nothing.lengths.tolist() == [0]
+    logprobs, entropy = answer_logprobs(model, nothing, temperature=0.8)
+    values = answer_values(critic, nothing)
+    assert [logprobs.tolist(), entropy.tolist(), values.tolist()] == [[[0.0]]] * 3
+    (logprobs.sum() + values.sum()).backward()
+    for parameter in (*model.parameters(), *critic.parameters()):
+        assert parameter.grad is not None
+        assert not parameter.grad.any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,37 @@ def test_the_score_is_read_after_eos() -> None:
     torch.testing.assert_close(with_eos, states[3], atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(without, states[2], atol=1e-6, rtol=1e-5)
     assert abs(float(with_eos - other)) > 1e-3
+
+
+@dataclass
+class Share:
+    """One of several scorers; `others` are what they found, added up."""
+
+    dp_rank: int
+    dp_size: int
+    others: list[float] | None = None
+    found: list[float] | None = None
+
+    def sums(self, values: list[float]) -> list[float]:
+        self.found = values
+        others = self.others or [0.0] * len(values)
+        return [one + other for one, other in zip(values, others, strict=True)]
+
+
+def test_scorers_share_the_sequences_and_have_all_scores() -> None:
+    model = score_model(0)
+    rows = sequences(21)
+    rows += rows[:5]  # some of them twice
+    expected = score_sequences(model, rows)
+    shares = [Share(number, 3) for number in range(3)]
+    for share in shares:
+        score_sequences(model, rows, share)
+    found = torch.tensor([share.found for share in shares])
+    # Of the different sequences each scorer has a third, and the others have nothing there.
+    assert (found != 0).sum(1).tolist() == [7, 7, 7]
+    assert ((found != 0).sum(0) == 1).all()
+    last = Share(0, 3, found[1:].sum(0).tolist())
+    torch.testing.assert_close(score_sequences(model, rows, last), expected, atol=1e-6, rtol=1e-6)
 
 
 def test_nothing_and_too_much() -> None:

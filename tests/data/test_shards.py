@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from arriero.data.shards import Shard, row_order, write_shard
+from arriero.data.shards import Shard, flaw, is_written, row_order, write_shard
 from arriero.records import UserError
 from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
@@ -70,6 +74,69 @@ def test_order_covers_each_epoch_once_and_depends_on_the_seed_alone() -> None:
     assert order[:20] != order[20:40]
     assert row_order(20, 6, 7, seed=3) == order[42:48]
     assert row_order(20, 6, 0, seed=4) != order[:6]
+
+
+def test_order_is_numpys_permutation_of_seed_and_epoch() -> None:
+    """Runs that go on rely on it: (3, 0) and (3, 1) are the seeds of the first two epochs."""
+    epochs = [np.random.default_rng((3, epoch)).permutation(300).tolist() for epoch in (0, 1)]
+    assert row_order(300, 600, 0, seed=3) == epochs[0] + epochs[1]
+
+
+def test_a_shard_names_its_hashes(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    assert not is_written(tmp_path)
+    write_shard(TEXTS, tokenizer, tmp_path)
+    facts = json.loads((tmp_path / "shard.json").read_text())
+    for name in ("tokens.bin", "starts.npy"):
+        content = (tmp_path / name).read_bytes()
+        assert facts["sha256"][name] == hashlib.sha256(content).hexdigest()
+    assert is_written(tmp_path)
+    assert flaw(tmp_path) == ""
+    assert Shard(tmp_path, 16).num_documents == len(TEXTS)
+
+
+@pytest.mark.parametrize("name", ["tokens.bin", "starts.npy"])
+def test_what_is_no_longer_whole_is_found(tokenizer: Tokenizer, tmp_path: Path, name: str) -> None:
+    write_shard(TEXTS, tokenizer, tmp_path)
+    path = tmp_path / name
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    assert flaw(tmp_path) == f"{name} does not have its hash any more"
+    path.write_bytes(whole[:-2])
+    assert flaw(tmp_path) == f"{name} does not have its hash any more"
+    path.unlink()
+    assert flaw(tmp_path) == f"{name} is missing"
+    path.write_bytes(whole)
+    assert flaw(tmp_path) == ""
+
+
+@pytest.mark.parametrize("facts", ["{}", "[]", '{"sha256": 1}', "{", '{"sha256": {}}'])
+def test_facts_without_hashes(tokenizer: Tokenizer, tmp_path: Path, facts: str) -> None:
+    write_shard(TEXTS, tokenizer, tmp_path)
+    (tmp_path / "shard.json").write_text(facts)
+    assert flaw(tmp_path) == "shard.json says nothing of hashes"
+
+
+def test_a_shard_that_was_cut_short_is_never_mapped(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Reading past the end of a mapped file is no exception: it kills the process."""
+    write_shard(TEXTS, tokenizer, tmp_path)
+    path = tmp_path / "tokens.bin"
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[: size // 2])
+    with pytest.raises(UserError, match=rf"tokens.bin has .* should have {size:,}; remove "):
+        Shard(tmp_path, 16)
+
+
+def test_written_again_it_does_not_stand_on_the_way(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    write_shard(TEXTS, tokenizer, tmp_path)
+
+    def texts() -> Iterator[str]:
+        yield TEXTS[0]
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        write_shard(texts(), tokenizer, tmp_path)
+    assert not is_written(tmp_path)
 
 
 def test_an_empty_corpus_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:

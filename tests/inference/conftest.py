@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from arriero.inference import runners
-from arriero.inference.native.build import Native, native
+from arriero.native.build import Native, native
 
 
 @pytest.fixture(params=["compiled", "plain"])

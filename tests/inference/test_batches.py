@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arriero.inference import batches as module
-from arriero.inference.batches import batches, padded
+from arriero.inference.batches import batches, dealt, padded
 
 CPU = torch.device("cpu")
 
@@ -34,6 +34,30 @@ def test_a_batch_is_as_large_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
         slice(5, 6),
     ]
     assert list(batches([3, 4, 4], CPU)) == [slice(0, 3)]
+
+
+@given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 5))
+def test_processes_take_every_sequence_once_at_the_same_pace(
+    lengths: list[int], count: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_TOKENS_AT_ONCE", {"cpu": 50})
+        of_all = [dealt(lengths, CPU, number, count) for number in range(count)]
+        alone = dealt(lengths, CPU, 0, 1)
+        whole = [list(range(len(lengths)))[part] for part in batches(lengths, CPU)]
+    assert alone == whole
+    taken = [place for own in of_all for part in own for place in part]
+    assert sorted(taken) == list(range(len(lengths)))
+    assert len({len(own) for own in of_all}) == 1
+    shares = [sum(map(len, own)) for own in of_all]
+    assert max(shares) - min(shares) <= 1
+
+
+def test_who_has_less_to_do_gets_an_empty_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TOKENS_AT_ONCE", {"cpu": 12})
+    assert dealt([2, 3, 9, 3], CPU, 0, 2) == [[0], [2]]
+    assert dealt([2, 3, 9, 3], CPU, 1, 2) == [[1, 3], []]
+    assert dealt([5], CPU, 2, 3) == [[]]
 
 
 def test_padded() -> None:

@@ -268,7 +268,7 @@ def test_other_weights_need_the_compiled_step(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from arriero.inference import runners
-    from arriero.inference.native.build import Native
+    from arriero.native.build import Native
 
     Engine(model, ends=ENDS, max_rows=1, weights="int8")
     monkeypatch.setattr(runners, "native", lambda: Native(None, "no C++ compiler"))

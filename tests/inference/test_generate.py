@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from arriero.equations.logprobs import token_logprobs
-from arriero.inference.generate import Sampling, generate
+from arriero.inference.generate import Interrupted, Sampling, generate
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
 from arriero.model.lora import LoraConfig, with_adapters
@@ -35,6 +35,19 @@ def test_greedy_equals_the_slow_loop(model: LanguageModel) -> None:
             while len(ids) < len(prompt) + 12 and ids[-1] != EOS_ID:
                 ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
         assert completions[0].tokens == ids[len(prompt) :]
+
+
+def test_samples_nobody_wants_any_more_are_given_up(model: LanguageModel) -> None:
+    asked: list[bool] = []
+
+    def is_unwanted() -> bool:
+        asked.append(len(asked) == 3)
+        return asked[-1]
+
+    settings = Sampling(temperature=1, max_new_tokens=12)
+    with pytest.raises(Interrupted):
+        generate(model, PROMPTS, settings, seed=0, ends=ENDS, is_unwanted=is_unwanted)
+    assert asked == [False, False, False, True]
 
 
 def test_logprobs_are_those_of_the_trainer(model: LanguageModel) -> None:

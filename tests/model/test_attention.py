@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from arriero.model.attention import Attention, visible_in_cache, visible_in_segments
+from arriero.model.attention import Attention, document_starts, visible_from, visible_in_cache
 from arriero.model.config import ModelConfig
 from arriero.model.rotary import rotary_angles, rotary_frequencies, rotate
 
@@ -102,7 +102,9 @@ def test_grouped_heads_are_full_heads_with_the_same_keys() -> None:
 
 
 def test_segments_by_hand() -> None:
-    visible = visible_in_segments(torch.tensor([[4, 4, 7, -1]]))
+    starts = document_starts(torch.tensor([[4, 4, 7, -1]]))
+    assert starts.tolist() == [[0, 0, 2, 3]]
+    visible = visible_from(starts)
     assert visible.int().tolist() == [
         [[[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]],
     ]
@@ -111,8 +113,8 @@ def test_segments_by_hand() -> None:
 def test_a_row_of_padding_alone_is_finite() -> None:
     """A query that saw nothing at all would be NaN, and NaN times a zero mask is NaN."""
     module = attention(4, 2)
-    visible = visible_in_segments(torch.tensor([[-1, -1, -1], [0, 0, -1]]))
-    y = module(torch.randn(2, 3, 16), *angles(3), visible, None)
+    starts = document_starts(torch.tensor([[-1, -1, -1], [0, 0, -1]]))
+    y = module(torch.randn(2, 3, 16), *angles(3), starts, None)
     y.sum().backward()
     assert bool(y.isfinite().all())
     assert all(bool(p.grad.isfinite().all()) for p in module.parameters() if p.grad is not None)

@@ -10,10 +10,12 @@ import torch
 
 from arriero.data.dialogs import read_dialogs
 from arriero.data.documents import read_documents
+from arriero.data.mixing import Source
 from arriero.records import UserError
 from arriero.road.inputs import draw_world, external_files, few_shot, prepare, prompts_of
 from arriero.road.recipe import DataConfig, WorldConfig
 from arriero.stages.workspace import Workspace
+from arriero.world.documents import SOURCES
 
 WORLD = WorldConfig(
     documents=30,
@@ -101,3 +103,68 @@ def test_files_of_ones_own(tmp_path: Path) -> None:
     missing = config.model_copy(update={"safety": (str(tmp_path / "no.jsonl"),)})
     with pytest.raises(UserError, match=r"no\.jsonl"):
         prepare(missing, tmp_path / "run")
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataConfig:
+    """A corpus of a file, a folder and a file again, and what else has to be there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "web").mkdir()
+    for name in ("wiki.jsonl.gz", "web/a.txt", "more=wiki.txt", "rows.jsonl"):
+        (tmp_path / name).write_text("words")
+    rows = ("rows.jsonl",)
+    corpus = ("wiki.jsonl.gz", str(tmp_path / "web"), "wiki=rows.jsonl", "more=wiki.txt")
+    return DataConfig(
+        source="files", corpus=corpus, instructions=rows, helpfulness=rows, safety=rows
+    )
+
+
+def test_sources_are_named_after_their_files_or_as_one_says(
+    files: DataConfig, tmp_path: Path
+) -> None:
+    """`more=wiki.txt` is a file that is there, `wiki=rows.jsonl` is none."""
+    weights = {"more=wiki": 0.5, "web": 1.0, "wiki": 3.0}
+    inputs = prepare(files.model_copy(update={"weights": weights}), tmp_path / "run")
+    wiki, web, last, more = (Path("wiki.jsonl.gz"), tmp_path / "web", Path("rows.jsonl"),
+                             Path("more=wiki.txt"))  # fmt: skip
+    assert inputs.sources == (
+        Source("wiki", 3.0, (wiki, last)),
+        Source("web", 1.0, (web,)),
+        Source("more=wiki", 0.5, (more,)),
+    )
+    assert inputs.corpus == (wiki, web, last, more)
+    plain = prepare(files, tmp_path / "run")
+    assert (plain.corpus, plain.sources) == (inputs.corpus, ())
+
+
+@pytest.mark.parametrize(
+    ("weights", "line"),
+    [
+        ({"wki": 1.0}, r"data\.weights: the corpus has no source wki; did you mean wiki\?$"),
+        ({"zzz": 1.0}, r"the corpus has no source zzz; there are wiki, web, more=wiki$"),
+        ({"wiki": 1.0}, r"data\.weights: no weight for web, more=wiki; give each source"),
+    ],
+)
+def test_weights_and_sources_that_do_not_belong_together(
+    files: DataConfig, tmp_path: Path, weights: dict[str, float], line: str
+) -> None:
+    with pytest.raises(UserError, match=line):
+        prepare(files.model_copy(update={"weights": weights}), tmp_path / "run")
+
+
+def test_the_world_by_source(folder: Path, tmp_path: Path) -> None:
+    weights = {name: 1.0 + number for number, name in enumerate(SOURCES)}
+    draw_world(
+        WORLD, Workspace(tmp_path, 7, torch.device("cpu"), lambda line: None), by_source=True
+    )
+    assert (tmp_path / "corpus.jsonl").read_bytes() == (folder / "corpus.jsonl").read_bytes()
+    found = prepare(DataConfig(world=WORLD, weights=weights), tmp_path)
+    assert {source.name: source.weight for source in found.sources} == weights
+    lines: list[str] = []
+    for source in found.sources:
+        own = source.paths[0].read_text().splitlines()
+        assert {json.loads(line)["source"] for line in own} <= {source.name}
+        lines += own
+    assert sorted(lines) == sorted((folder / "corpus.jsonl").read_text().splitlines())
+    with pytest.raises(UserError, match="no weight for school hour, chronicle, letters,"):
+        prepare(DataConfig(world=WORLD, weights={"tales": 1.0}), tmp_path)

@@ -80,6 +80,7 @@ def test_two_ranks_stopped_and_killed(
     assert launcher.returncode
     assert f"going on from step {saved}" in said
     assert re.search(r"rank +: 1 .*exitcode +: -9", said, re.DOTALL), said
+    assert "rank 0 waits for rank 1, gone or hanging" in said
 
     launcher = start(recipe, run, "--until", UNTIL)
     said = launcher.communicate(timeout=300)[0]

@@ -33,6 +33,16 @@ def test_a_key_without_a_value_is_left_out_of_toml(tmp_path: Path) -> None:
     assert load_recipe("tiny", {"model.head_width": "12"}).model.head_width == 12
 
 
+def test_weights_on_the_command_line_and_in_toml(tmp_path: Path) -> None:
+    recipe = load_recipe("tiny", {"data.weights": ["school book=2", "a=b=.5"]})
+    assert recipe.data.weights == {"school book": 2.0, "a=b": 0.5}
+    path = tmp_path / "again.toml"
+    path.write_text(to_toml(recipe))
+    assert '"school book" = 2.0\n' in path.read_text()
+    assert load_recipe(str(path)) == recipe
+    assert load_recipe(str(path), {"data.weights": ["a=1"]}).data.weights == {"a": 1.0}
+
+
 def test_the_published_sizes() -> None:
     models = {"7b": LLAMA2_7B, "13b": LLAMA2_13B, "34b": LLAMA2_34B, "70b": LLAMA2_70B}
     for size, model in models.items():
@@ -95,6 +105,14 @@ def test_an_unknown_key_is_told_the_nearest(key: str, near: str) -> None:
         ({"sft.row_length": 512}, r"tiny: sft\.row_length is 512, the model's context 256"),
         ({"data.world.safety_share": 0.9, "data.world.borderline_share": 0.1}, r"no ordinary"),
         ({"rejection.temperatures": []}, r"key rejection\.temperatures: .*at least 1"),
+        ({"data.weights": ["a=0"]}, r"key data\.weights\.a: .*greater than 0 \(given '0'\)"),
+        ({"data.weights": ["a=-1"]}, r"key data\.weights\.a: .*greater than 0"),
+        ({"data.weights": {"a": float("nan")}}, r"key data\.weights\.a: .*(finite|greater)"),
+        ({"data.weights": ["a=inf"]}, r"key data\.weights\.a: .*finite"),
+        ({"data.weights": ["a=much"]}, r"key data\.weights\.a: .*number"),
+        ({"data.weights": ["a=1", "b"]}, r"key data\.weights: 'b' is no NAME=NUMBER"),
+        ({"pretrain.tokens_per_step": 1000}, r"pretrain: .* no multiple of row_length 128; .* 896"),
+        ({"pretrain.tokens_per_step": 100}, r"no multiple of row_length 128; name 128 or another"),
     ],
 )
 def test_a_value_that_does_not_fit_is_one_line(values: dict[str, Any], message: str) -> None:

@@ -13,9 +13,11 @@ from arriero.alignment.scoring import RewardModels
 from arriero.model.lora import LoraConfig
 from arriero.stages.learner import CriticSource, Learner, adapter_learner, full_learner
 from arriero.stages.sampling import ChatModel
+from arriero.stages.workspace import Workspace
 from arriero.training.optimizer import OptimizerConfig
 
 CPU = torch.device("cpu")
+SPACE = Workspace(Path(), 0, CPU, lambda line: None)
 SLOW = OptimizerConfig(peak=1e-3, warmup_steps=0)
 LORA = LoraConfig(rank=2)
 # Of a matrix [outputs, inputs]: rank * (outputs + inputs); see CONFIG of the models.
@@ -28,7 +30,7 @@ class Adapted:
     def __init__(self, chat: Path, rewards: tuple[Path, Path], source: CriticSource) -> None:
         self.reference = ChatModel.load(chat, CPU)
         self.judges = RewardModels.load(*rewards, self.reference.tokenizer, CPU)
-        self.learner = adapter_learner(LORA, self.reference, self.judges, source, SLOW, 1e-2, 0)
+        self.learner = adapter_learner(LORA, self.reference, self.judges, source, SLOW, 1e-2, SPACE)
 
 
 def num_values(models: Iterable[nn.Module]) -> int:
@@ -57,7 +59,7 @@ def test_nothing_is_held_twice(
     assert trained == {"policy": ADAPTERS, "critic": ADAPTERS + 16, "best": ADAPTERS}
     base = {"helpfulness": standing[1], "safety": standing[2], "fresh": standing[0]}[source]
     assert learner.critic.model.embed_tokens.weight is base.model.embed_tokens.weight
-    whole = full_learner(chat_folder, reward_folders, source, SLOW, 1e-2, 0, CPU)
+    whole = full_learner(chat_folder, reward_folders, source, SLOW, 1e-2, SPACE)
     separate = [whole.policy.model, whole.best.model, whole.critic]
     alone = sum(num_values([model]) for model in separate)
     assert num_values([*standing, *separate]) - num_values(standing) == alone
@@ -68,7 +70,7 @@ def test_it_starts_where_full_training_starts(
     chat_folder: Path, reward_folders: tuple[Path, Path], source: CriticSource
 ) -> None:
     adapted = Adapted(chat_folder, reward_folders, source).learner
-    whole = full_learner(chat_folder, reward_folders, source, SLOW, 1e-2, 0, CPU)
+    whole = full_learner(chat_folder, reward_folders, source, SLOW, 1e-2, SPACE)
     tokens = torch.randint(3, 300, (2, 9), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for name in ("policy", "best"):
@@ -114,7 +116,7 @@ def test_the_best_policy_is_kept_while_the_policy_moves_on(
     if adapters:
         learner = Adapted(chat_folder, reward_folders, "fresh").learner
     else:
-        learner = full_learner(chat_folder, reward_folders, "fresh", SLOW, 1e-2, 0, CPU)
+        learner = full_learner(chat_folder, reward_folders, "fresh", SLOW, 1e-2, SPACE)
     tokens = torch.full((1, 4), 9)
     step(learner, tokens)
     learner.keep_policy()

@@ -15,11 +15,12 @@ from arriero.inference import batches
 from arriero.inference.generate import Sampling
 from arriero.model.lora import LoraConfig
 from arriero.model.weights import load_language_model, load_score_model
-from arriero.records import Message, Prompt, UserError
-from arriero.stages import ppo
+from arriero.records import Message, Prompt
+from arriero.stages import ppo, ppo_update
+from arriero.stages.learner import Learner
 from arriero.stages.ppo import PpoConfig
 from arriero.stages.sampling import ChatModel
-from arriero.stages.workspace import Workspace
+from arriero.stages.workspace import ALONE, Workspace
 from arriero.training.optimizer import OptimizerConfig
 
 from .conftest import WORDS, NewWorkspace, learned, metrics, results, same_weights
@@ -91,7 +92,7 @@ def test_the_reference_never_changes(
 ) -> None:
     start = weights(load_language_model(stage.chat))
     moved: list[bool] = []
-    plain = ppo._iterate
+    plain = ppo.iterate
 
     def watched(
         config: PpoConfig, learner: Any, reference: ChatModel, *rest: Any
@@ -102,7 +103,7 @@ def test_the_reference_never_changes(
         moved.append(not torch.equal(weights(learner.policy.model), start))
         return figures
 
-    monkeypatch.setattr(ppo, "_iterate", watched)
+    monkeypatch.setattr(ppo, "iterate", watched)
     stage.run(workspace())
     assert moved == [True] * 3
 
@@ -112,13 +113,13 @@ def test_scores_are_whitened_over_the_whole_batch_before_the_kl_term(
 ) -> None:
     """Three mini-batches of one iteration: mean 0 and variance 1 together, not one by one."""
     given: list[Tensor] = []
-    plain = ppo.penalized_rewards
+    plain = ppo_update.penalized_rewards
 
     def watched(score: Tensor, *rest: Any) -> Tensor:
         given.append(score.clone())
         return plain(score, *rest)
 
-    monkeypatch.setattr(ppo, "penalized_rewards", watched)
+    monkeypatch.setattr(ppo_update, "penalized_rewards", watched)
     # A KL term this strong would show in statistics taken after it.
     stage.run(workspace(), iterations=2, beta=50.0)
     for scores in (given[:3], given[3:]):
@@ -133,14 +134,14 @@ def test_advantages_are_whitened_over_all_answer_tokens(
     stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Tensor] = []
-    plain = ppo.policy_loss
+    plain = ppo_update.policy_loss
 
     def watched(new: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
         assert bool((advantages[~mask] == 0).all())
         given.append(advantages[mask].clone())
         return plain(new, old, advantages, mask, clip)
 
-    monkeypatch.setattr(ppo, "policy_loss", watched)
+    monkeypatch.setattr(ppo_update, "policy_loss", watched)
     stage.run(workspace(), iterations=1)
     together = torch.cat(given)
     assert len(given) == 3
@@ -193,7 +194,7 @@ def test_the_critic_may_learn_alone_at_first(
 ) -> None:
     start = weights(load_language_model(stage.chat))
     moved: list[tuple[bool, bool]] = []
-    plain = ppo._iterate
+    plain = ppo.iterate
 
     def watched(config: PpoConfig, learner: Any, *rest: Any) -> dict[str, Any]:
         critic = weights(learner.critic)
@@ -206,7 +207,7 @@ def test_the_critic_may_learn_alone_at_first(
         )
         return figures
 
-    monkeypatch.setattr(ppo, "_iterate", watched)
+    monkeypatch.setattr(ppo, "iterate", watched)
     stage.run(workspace(), critic_warmup=2)
     assert moved == [(False, True), (False, True), (True, True)]
 
@@ -215,8 +216,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[Tenso
     """Held-out scores as given; returns the policy's weights at each check."""
     seen: list[Tensor] = []
 
-    def score(config: PpoConfig, policy: ChatModel, *rest: Any) -> float:
-        seen.append(weights(policy.model))
+    def score(config: PpoConfig, learner: Learner, *rest: Any, **more: Any) -> float:
+        seen.append(weights(learner.policy.model))
         return scores[len(seen) - 1]
 
     monkeypatch.setattr(ppo, "_held_out_score", score)
@@ -252,49 +253,14 @@ class StoppedError(Exception):
     pass
 
 
-def test_stopped_and_run_again_is_bit_equal(
-    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both optimizers, the critic, the best policy and the held-out scores are carried."""
-    whole, stopped = workspace("whole"), workspace("stopped")
-    stage.run(whole)
-    plain = ppo._iterate
-
-    def stop(*arguments: Any) -> dict[str, Any]:
-        if arguments[5] == 2:
-            raise StoppedError
-        return plain(*arguments)
-
-    monkeypatch.setattr(ppo, "_iterate", stop)
-    with pytest.raises(StoppedError):
-        stage.run(stopped)
-    monkeypatch.setattr(ppo, "_iterate", plain)
-    stage.run(stopped)
-    assert same_weights(stopped.model, whole.model)
-    assert results(stopped) == results(whole)
-    assert learned(stopped) == learned(whole)
-
-
-def test_mini_batches_hold_every_row_once() -> None:
-    order = torch.tensor([4, 2, 0, 1, 3, 6, 5])
-
-    def mini_batches(seed: int) -> list[list[Tensor]]:
-        return ppo._mini_batches(order, [7] * 7, 3, seed, torch.device("cpu"))
-
-    found = [torch.cat(parts).tolist() for parts in mini_batches(0)]
-    assert sorted(row for rows in found for row in rows) == list(range(7))
-    assert {tuple(rows) for rows in found} == {(4, 2, 0), (1, 3, 6), (5,)}
-    assert {int(mini_batches(seed)[0][0][0]) for seed in range(20)} == {4, 1, 5}
-
-
 def test_a_mini_batch_in_parts_takes_the_same_step(
     stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = workspace("whole")
     stage.run(whole, iterations=2)
     monkeypatch.setattr(batches, "_TOKENS_AT_ONCE", {"cpu": 30})
-    rows = torch.arange(5)
-    assert len(ppo._mini_batches(rows, [12] * 5, 5, 0, torch.device("cpu"))[0]) == 3
+    [(_, divided)] = ppo_update.divided([12] * 5, 5, 0, torch.device("cpu"), ALONE)
+    assert len(divided) == 3
     parts = workspace("parts")
     stage.run(parts, iterations=2)
     for one, other in zip(learned(whole), learned(parts), strict=True):
@@ -312,7 +278,7 @@ def test_what_the_critic_starts_from(
         seen.append(weights(learner.critic.model))
         raise StoppedError
 
-    monkeypatch.setattr(ppo, "_iterate", watched)
+    monkeypatch.setattr(ppo, "iterate", watched)
     with pytest.raises(StoppedError):
         stage.run(workspace(), critic_from=source)
     folder = {"helpfulness": stage.rewards[0], "safety": stage.rewards[1]}.get(source, stage.chat)
@@ -326,30 +292,6 @@ def load_decoder(folder: Path) -> Tensor:
     return weights(load_score_model(folder).model)
 
 
-def test_what_is_not_finite_moves_nothing(
-    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain, calls = ppo.policy_loss, [0]
-
-    def sick(*arguments: Any) -> Tensor:
-        calls[0] += 1
-        loss = plain(*arguments)
-        return loss * torch.nan if calls[0] in bad else loss
-
-    monkeypatch.setattr(ppo, "policy_loss", sick)
-    bad = {2}  # one mini-batch of three
-    space = workspace()
-    stage.run(space, iterations=2)
-    assert [line["skipped"] for line in metrics(space)] == [1, 0]
-    assert all(
-        parameter.isfinite().all()
-        for parameter in ChatModel.load(space.model, torch.device("cpu")).model.parameters()
-    )
-    bad, calls[0] = set(range(99)), 0
-    with pytest.raises(UserError, match="not finite in all of iteration 1"):
-        stage.run(workspace("other"), iterations=2)
-
-
 LORA = LoraConfig(rank=4, alpha=16.0)
 
 
@@ -358,7 +300,7 @@ def test_adapters_on_frozen_models(
     stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch, source: Any
 ) -> None:
     """They start on the reference, sample as they train, and leave what they stand on alone."""
-    plain = ppo._iterate
+    plain = ppo.iterate
     start, judge = load_language_model(stage.chat), load_score_model(stage.rewards[0])
 
     def watched(
@@ -369,7 +311,7 @@ def test_adapters_on_frozen_models(
         assert torch.equal(weights(judges.helpfulness), weights(judge))
         return figures
 
-    monkeypatch.setattr(ppo, "_iterate", watched)
+    monkeypatch.setattr(ppo, "iterate", watched)
     space = workspace()
     stage.run(space, lora=LORA, critic_from=source)
     lines = metrics(space)
@@ -378,28 +320,6 @@ def test_adapters_on_frozen_models(
     assert all(line["ratio_first"] == 1.0 for line in lines)
     assert all(line["sampler_gap"] < 1e-4 for line in lines)
     assert lines[-1]["value_loss"] < lines[0]["value_loss"]
-
-
-def test_adapters_stopped_and_run_again_are_bit_equal(
-    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, stopped = workspace("whole"), workspace("stopped")
-    stage.run(whole, lora=LORA)
-    plain = ppo._iterate
-
-    def stop(*arguments: Any) -> dict[str, Any]:
-        if arguments[5] == 2:
-            raise StoppedError
-        return plain(*arguments)
-
-    monkeypatch.setattr(ppo, "_iterate", stop)
-    with pytest.raises(StoppedError):
-        stage.run(stopped, lora=LORA)
-    monkeypatch.setattr(ppo, "_iterate", plain)
-    stage.run(stopped, lora=LORA)
-    assert same_weights(stopped.model, whole.model)
-    assert results(stopped) == results(whole)
-    assert learned(stopped) == learned(whole)
 
 
 def test_the_best_adapters_are_merged_into_the_result(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +12,20 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from arriero.data.mixing import Source, open_corpus, shard_folder, write_mix
 from arriero.data.packing import PackedBatch, pack
-from arriero.data.shards import Shard
+from arriero.data.shards import Shard, write_tokens
+from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import load_language_model
 from arriero.records import UserError
 from arriero.stages import pretrain
-from arriero.stages.pretrain import PretrainConfig, mean_loss
+from arriero.stages.pretrain import PretrainConfig, held_out_rows, mean_loss
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer import load_tokenizer
 from arriero.training.optimizer import OptimizerConfig
 
-from .conftest import CONFIG, WORDS, NewWorkspace, metrics, results, same_weights
+from .conftest import CONFIG, VOCAB, WORDS, NewWorkspace, metrics, results, same_weights
 
 SMALL = PretrainConfig(
     num_tokens=20 * 128,
@@ -48,14 +52,41 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
-def train(corpus: Path, tokenizer: Path, space: Workspace, **changes: Any) -> None:
+def train(
+    corpus: Path,
+    tokenizer: Path,
+    space: Workspace,
+    sources: Sequence[Source] = (),
+    model_config: ModelConfig = CONFIG,
+    **changes: Any,
+) -> None:
     pretrain.run(
         SMALL.model_copy(update=changes),
-        model_config=CONFIG,
+        model_config=model_config,
         corpus=[corpus],
+        sources=sources,
         tokenizer_folder=tokenizer,
         workspace=space,
     )
+
+
+def rows_read(
+    monkeypatch: pytest.MonkeyPatch, run: Callable[[], None]
+) -> tuple[Counter[tuple[int, ...]], set[tuple[int, ...]]]:
+    """The rows that are trained on while it runs, counted, and those that are tried."""
+    trained: Counter[tuple[int, ...]] = Counter()
+    tried: set[tuple[int, ...]] = set()
+    plain = pretrain.packed_loss_sum
+
+    def watched(model: LanguageModel, batch: PackedBatch, device: torch.device) -> torch.Tensor:
+        seen = trained if torch.is_grad_enabled() else tried
+        seen.update(map(tuple, batch.tokens.tolist()))
+        return plain(model, batch, device)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "packed_loss_sum", watched)
+        run()
+    return trained, tried
 
 
 def test_it_learns_and_says_so(corpus: Path, chat_folder: Path, workspace: NewWorkspace) -> None:
@@ -80,21 +111,14 @@ def test_it_learns_and_says_so(corpus: Path, chat_folder: Path, workspace: NewWo
 def test_held_out_rows_are_never_trained_on(
     corpus: Path, chat_folder: Path, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained: set[tuple[int, ...]] = set()
-    held_out: set[tuple[int, ...]] = set()
-    plain = pretrain.packed_loss_sum
-
-    def watched(model: LanguageModel, batch: PackedBatch, device: torch.device) -> torch.Tensor:
-        seen = trained if torch.is_grad_enabled() else held_out
-        seen.update(map(tuple, batch.tokens.tolist()))
-        return plain(model, batch, device)
-
-    monkeypatch.setattr(pretrain, "packed_loss_sum", watched)
     space = workspace()
-    train(corpus, chat_folder, space, num_tokens=50 * 128)  # more than an epoch
+    trained, held_out = rows_read(
+        monkeypatch,
+        lambda: train(corpus, chat_folder, space, num_tokens=50 * 128),  # more than an epoch
+    )
     assert len(held_out) == 3
-    assert not held_out & trained
-    assert len(held_out | trained) == Shard(space.folder / "shard", 32).num_rows
+    assert not held_out & set(trained)
+    assert len(held_out | set(trained)) == Shard(space.folder / "shard", 32).num_rows
 
 
 class StoppedError(Exception):
@@ -125,6 +149,103 @@ def test_stopped_and_run_again_is_the_same_to_the_last_figure(
     train(corpus, chat_folder, stopped)
     assert same_weights(stopped.model, whole.model)
     assert results(stopped) == results(whole)
+
+
+def weighted(folder: Path, counts: dict[str, int], weights: dict[str, float]) -> list[Source]:
+    """Sources of so many documents, which tell where they are from."""
+    sources: list[Source] = []
+    for name, count in counts.items():
+        for n in range(count):
+            path = folder / name / f"{n:02}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(" ".join(f"{name} {word} {n}" for word in WORDS))
+        sources.append(Source(name, weights[name], (folder / name,)))
+    return sources
+
+
+def test_sources_are_read_by_their_weights(
+    tmp_path: Path, chat_folder: Path, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """80 rows, 3 to 1: the small source gives 60 of them and is read several times."""
+    sources = weighted(tmp_path, {"valley": 4, "river": 40}, {"valley": 0.75, "river": 0.25})
+    space = workspace()
+    trained, tried = rows_read(
+        monkeypatch, lambda: train(tmp_path, chat_folder, space, sources=sources)
+    )
+    corpus = open_corpus(space.folder / "shard", 32)
+    num_valley = corpus.shards[0].num_rows
+    place = {
+        tuple(row): number
+        for number, row in enumerate(corpus.batch(range(corpus.num_rows)).tokens.tolist())
+    }
+    assert len(place) == corpus.num_rows  # a row says where it is from
+    times = Counter({place[row]: count for row, count in trained.items()})
+    held_out = {place[row] for row in tried}
+    assert not held_out & set(times)
+    assert {number < num_valley for number in held_out} == {True, False}
+
+    valley, river = results(space)["sources"]
+    assert sum(count for row, count in times.items() if row < num_valley) == 60
+    assert (valley["share"], valley["target_share"], valley["tokens"]) == (0.75, 0.75, 60 * 32)
+    assert (river["share"], river["target_share"], river["tokens"]) == (0.25, 0.25, 20 * 32)
+    assert valley["train_rows"] + valley["held_out_rows"] == num_valley
+    assert valley["epochs"] == 60 / valley["train_rows"] > 2
+    assert river["epochs"] == 20 / river["train_rows"] < 1
+    counts = [times[row] for row in range(valley["train_rows"])]
+    assert max(counts) - min(counts) <= 1  # every row of it as often as the others
+    assert (valley["documents"], river["documents"]) == (4, 40)
+    assert valley["valid_loss"] > 0
+    assert results(space)["corpus_tokens"] == valley["corpus_tokens"] + river["corpus_tokens"]
+
+
+def test_sources_of_a_run_that_was_stopped(
+    tmp_path: Path, chat_folder: Path, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: object) -> None:
+        raise StoppedError
+
+    sources = weighted(tmp_path, {"valley": 4, "river": 40}, {"valley": 2, "river": 3})
+    whole, stopped = workspace("whole"), workspace("stopped")
+    train(tmp_path, chat_folder, whole, sources=sources)
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "mean_loss", stop)
+        with pytest.raises(StoppedError):
+            train(tmp_path, chat_folder, stopped, sources=sources)
+    train(tmp_path, chat_folder, stopped, sources=sources)
+    assert same_weights(stopped.model, whole.model)
+    assert results(stopped) == results(whole)
+
+
+def test_a_checkpoint_of_another_shape_is_refused_before_the_first_step(
+    corpus: Path, chat_folder: Path, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: object) -> None:
+        raise StoppedError
+
+    space = workspace()
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "mean_loss", stop)
+        with pytest.raises(StoppedError):
+            train(corpus, chat_folder, space)
+    before = space.metrics.read_bytes()
+    wider = CONFIG.model_copy(update={"ffn_dim": 48})
+    line = r"step-00000005 is of a model of another shape .*; remove its folder to start anew$"
+    with pytest.raises(UserError, match=line) as caught:
+        train(corpus, chat_folder, space, model_config=wider)
+    assert "\n" not in str(caught.value)
+    assert space.metrics.read_bytes() == before
+
+
+def test_held_out_rows_of_sources_by_hand(tmp_path: Path) -> None:
+    """10 rows at most by the weights, a tenth of a source at most, one at least."""
+    config = SMALL.model_copy(update={"valid_share": 0.1, "max_valid_rows": 10})
+    for number, count in enumerate((200, 30, 5, 1)):
+        write_tokens([[7] * (count * 32 + 1)], VOCAB, shard_folder(tmp_path, number))
+    weights = (1.0, 8.0, 1.0, 2.0)
+    write_mix(tmp_path, [Source(str(n), weight, ()) for n, weight in enumerate(weights)])
+    found = held_out_rows(config, open_corpus(tmp_path, 32))
+    # Shares of ten: 1, 6 (a tenth is 3), 1, 2 (but it has a single row).
+    assert found == [[199], [227, 228, 229], [234], []]
 
 
 def test_mean_loss_is_over_tokens_not_over_batches() -> None:

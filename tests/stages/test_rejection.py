@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import torch
 from arriero.alignment.scoring import CompositeScores, RewardModels
 from arriero.data.dialogs import read_dialogs
 from arriero.data.writing import write_dialogs, write_prompts
-from arriero.records import Dialog, Message, Prompt, UserError
+from arriero.records import Dialog, Message, Prompt, Stopped, UserError
 from arriero.stages import rejection
 from arriero.stages.rejection import RejectionConfig
 from arriero.stages.sft import SftConfig
@@ -174,11 +176,11 @@ def test_the_reward_models_score_the_sampled_tokens(
     plain = RewardModels.score
 
     def watched(
-        self: RewardModels, ids: Sequence[list[int]], tagged: torch.Tensor
+        self: RewardModels, ids: Sequence[list[int]], tagged: torch.Tensor, *rest: Any
     ) -> CompositeScores:
         assert len(ids) == len(tagged)
         seen.append(int(tagged.sum()))
-        return plain(self, ids, tagged)
+        return plain(self, ids, tagged, *rest)
 
     monkeypatch.setattr(RewardModels, "score", watched)
     run(files, chat_folder, reward_folders, workspace(), temperatures=(1.0,))
@@ -202,6 +204,38 @@ def test_samples_on_disk_are_not_drawn_again(
     run(files, chat_folder, reward_folders, space)
     targets = read_dialogs([space.folder / "targets.jsonl"])
     assert {dialog.answer for dialog in targets} == {"please"}
+
+
+def test_asked_to_stop_the_parts_that_are_done_stay(
+    files: tuple[Path, Path],
+    chat_folder: Path,
+    reward_folders: tuple[Path, Path],
+    workspace: NewWorkspace,
+    tuned: Tuned,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SIGTERM while the second of three parts is sampled."""
+    monkeypatch.setattr(rejection, "_PROMPTS_A_PART", 4)
+    whole, stopped = workspace("whole"), workspace("stopped")
+    run(files, chat_folder, reward_folders, whole, temperatures=(1.0,))
+    plain, calls = RewardModels.score, [0]
+
+    def ask(*arguments: Any) -> CompositeScores:
+        calls[0] += 1
+        if calls[0] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*arguments)
+
+    monkeypatch.setattr(RewardModels, "score", ask)
+    with pytest.raises(Stopped) as raised:
+        run(files, chat_folder, reward_folders, stopped, temperatures=(1.0,))
+    assert raised.value.signal == signal.SIGTERM
+    parts = stopped.folder / "samples"
+    assert [path.name for path in parts.iterdir()] == ["part-00000.jsonl"]
+    run(files, chat_folder, reward_folders, stopped, temperatures=(1.0,))
+    assert calls == [3]  # two parts more
+    targets = [(space.folder / "targets.jsonl").read_text() for space in (whole, stopped)]
+    assert targets[0] == targets[1]
 
 
 def test_most_prompts(

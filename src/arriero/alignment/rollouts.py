@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from arriero.equations.logprobs import entropy, token_logprobs
 from arriero.inference.generate import Completion
@@ -34,7 +34,14 @@ class Rollouts:
     lengths: Tensor
 
     def rows(self, chosen: Tensor) -> Rollouts:
-        """Some of the rows, cut to the longest of them."""
+        """Some of the rows, cut to the longest of them; of none, a row without an answer.
+
+        A model in shares computes on all processes or none, and goes through that row where one of
+        them has nothing to do.
+        """
+        if not len(chosen):
+            nothing = torch.zeros(1, 1)
+            return Rollouts(nothing.long(), nothing.bool(), nothing, nothing[0].long())
         width = int((self.mask[chosen].int() * torch.arange(1, self.mask.shape[1] + 1)).max())
         return Rollouts(
             self.tokens[chosen, :width],
@@ -72,10 +79,15 @@ def answer_logprobs(
     """
     device = model.lm_head.weight.device
     tokens, mask = rollouts.tokens.to(device), rollouts.mask.to(device)
-    hidden = model.model(tokens)
-    # The state at position t - 1 predicts token t.
     rows, columns = mask.nonzero(as_tuple=True)
-    logits = model.lm_head(hidden[rows, columns - 1]).float()
+
+    def predicting(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        # The state at position t - 1 predicts token t.
+        return (inputs[0][rows, columns - 1],)
+
+    # Through the model's own forward pass, which brings shares of its weights together.
+    with model.lm_head.register_forward_pre_hook(predicting):
+        logits = model(tokens).float()
     chosen = token_logprobs(logits, tokens[rows, columns], temperature)
     logprobs = torch.zeros(mask.shape, device=device).index_put((rows, columns), chosen)
     with torch.no_grad():

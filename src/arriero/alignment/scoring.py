@@ -6,16 +6,17 @@ batch it was computed in nor on a pad id.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from arriero.data.packing import PackedBatch, pack
 from arriero.equations.reward import composite_score
-from arriero.inference.batches import batches, padded
+from arriero.inference.batches import dealt, padded
 from arriero.model.heads import ScoreModel, last_token_scores
 from arriero.model.weights import load_score_model
 from arriero.records import UserError
@@ -23,6 +24,36 @@ from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
 
 _SHORTEST_ROW = 128
+
+
+class Shares(Protocol):
+    """Processes that score together, each its share; training.ranks has one for a real job."""
+
+    @property
+    def dp_rank(self) -> int:
+        """Number of this process' share."""
+        ...
+
+    @property
+    def dp_size(self) -> int:
+        """Shares."""
+        ...
+
+    def sums(self, values: list[float]) -> list[float]:
+        """Each value added up over the shares."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    dp_rank: int = 0
+    dp_size: int = 1
+
+    def sums(self, values: list[float]) -> list[float]:
+        return values
+
+
+_ALONE = _Alone()
 
 
 def packed_scores(model: ScoreModel, batch: PackedBatch, device: torch.device) -> Tensor:
@@ -35,9 +66,14 @@ def packed_scores(model: ScoreModel, batch: PackedBatch, device: torch.device) -
     return scores.flatten()[batch.last.to(device)]
 
 
-@torch.inference_mode()
-def score_sequences(model: ScoreModel, sequences: Sequence[Sequence[int]]) -> Tensor:
+@torch.no_grad()
+def score_sequences(
+    model: ScoreModel, sequences: Sequence[Sequence[int]], shares: Shares = _ALONE
+) -> Tensor:
     """Raw scores [N], on the CPU, of prompt-and-answer id sequences.
+
+    Args:
+        shares: who scores; all call this with the same sequences, and all get the whole result.
 
     Raises:
         UserError: a sequence is longer than the model's context.
@@ -50,11 +86,15 @@ def score_sequences(model: ScoreModel, sequences: Sequence[Sequence[int]]) -> Te
     device = model.score.weight.device
     # Of K samples of a prompt many are the same: each is scored once, similar lengths together.
     different = sorted({tuple(sequence) for sequence in sequences}, key=lambda ids: (len(ids), ids))
-    score_of: dict[tuple[int, ...], float] = {}
-    for part in batches([len(sequence) for sequence in different], device):
-        tokens, lengths = padded(different[part])
-        scores = last_token_scores(model(tokens.to(device)).cpu(), lengths)
-        score_of |= zip(different[part], scores.tolist(), strict=True)
+    found = [0.0] * len(different)
+    lengths = [len(sequence) for sequence in different]
+    for part in dealt(lengths, device, shares.dp_rank, shares.dp_size):
+        # A model in shares computes on all processes or none: a batch that is empty has one row.
+        tokens, ends = padded([different[place] for place in part] or [(0,)])
+        scores = last_token_scores(model(tokens.to(device)).cpu(), ends)
+        for place, score in zip(part, scores.tolist(), strict=bool(part)):
+            found[place] = score
+    score_of = dict(zip(different, shares.sums(found), strict=True))
     return torch.tensor([score_of[tuple(sequence)] for sequence in sequences])
 
 
@@ -75,7 +115,18 @@ class RewardModels:
     def load(
         cls, helpfulness: Path, safety: Path, tokenizer: Tokenizer, device: torch.device
     ) -> RewardModels:
-        """Both models, checked to speak the policy's tokens.
+        """Both models whole; as `read`."""
+        return cls.read(helpfulness, safety, tokenizer, lambda f: load_score_model(f).to(device))
+
+    @classmethod
+    def read(
+        cls,
+        helpfulness: Path,
+        safety: Path,
+        tokenizer: Tokenizer,
+        model_of: Callable[[Path], ScoreModel],
+    ) -> RewardModels:
+        """Both models by way of `model_of`, checked to speak the policy's tokens.
 
         Raises:
             UserError: a folder is no reward model, or its tokenizer is another one.
@@ -85,14 +136,17 @@ class RewardModels:
                 raise UserError(
                     f"{folder}: its tokenizer is not the policy's; train both on one tokenizer"
                 )
-        return cls(load_score_model(helpfulness).to(device), load_score_model(safety).to(device))
+        return cls(model_of(helpfulness), model_of(safety))
 
     def score(
-        self, sequences: Sequence[Sequence[int]], is_safety_prompt: Tensor
+        self,
+        sequences: Sequence[Sequence[int]],
+        is_safety_prompt: Tensor,
+        shares: Shares = _ALONE,
     ) -> CompositeScores:
         """Raw scores [N] of both models and their composite (section 3.2.3)."""
-        helpfulness = score_sequences(self.helpfulness, sequences)
-        safety = score_sequences(self.safety, sequences)
+        helpfulness = score_sequences(self.helpfulness, sequences, shares)
+        safety = score_sequences(self.safety, sequences, shares)
         return CompositeScores(
             helpfulness, safety, composite_score(helpfulness, safety, is_safety_prompt)
         )

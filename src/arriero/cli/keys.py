@@ -32,7 +32,7 @@ def add_keys(parser: Parser, without: Collection[str] = ()) -> None:
         field = model.model_fields[name]
         section = key.rpartition(".")[0]
         group = groups.setdefault(section, parser.add_argument_group(section or "keys"))
-        is_many = get_origin(field.annotation) is tuple
+        is_many = get_origin(field.annotation) in (tuple, dict)
         group.add_argument(
             f"--{key}",
             dest=key,

@@ -1,4 +1,4 @@
-"""A tokenised corpus on disk: one flat memory-mapped array and where its documents begin.
+"""A tokenised corpus on disk: one flat memory-mapped array, where its documents begin, and hashes.
 
 The order of training rows follows from the seed alone, so a resumed run needs no saved position
 beyond the step.
@@ -6,9 +6,12 @@ beyond the step.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +22,7 @@ from arriero.records import UserError
 from arriero.tokenizer.tokenizer import Tokenizer
 
 _CHUNK = 2_000
+_TOKENS, _STARTS, _FACTS = "tokens.bin", "starts.npy", "shard.json"
 
 
 def write_shard(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> int:
@@ -29,26 +33,70 @@ def write_shard(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> int
     Raises:
         UserError: there is no text at all.
     """
+    documents = (
+        [tokenizer.start_id, *ids, tokenizer.eos_id]
+        for chunk in _chunks(texts)
+        for ids in tokenizer.encode_batch(chunk)
+    )
+    return write_tokens(documents, tokenizer.vocab_size, folder)
+
+
+def write_tokens(documents: Iterable[Sequence[int]], vocab_size: int, folder: Path) -> int:
+    """Write documents that are ids already; returns the number of tokens.
+
+    Raises:
+        UserError: there is no document at all.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+    # A shard that is written again does not stand while it is.
+    (folder / _FACTS).unlink(missing_ok=True)
+    dtype = np.uint16 if vocab_size <= 2**16 else np.uint32
     starts: list[int] = []
     total = 0
-    with (folder / "tokens.bin").open("wb") as file:
-        for chunk in _chunks(texts):
-            for ids in tokenizer.encode_batch(chunk):
-                starts.append(total)
-                row = np.asarray([tokenizer.start_id, *ids, tokenizer.eos_id], dtype)
-                file.write(row.tobytes())
-                total += len(row)
+    digest = hashlib.sha256()
+    with (folder / _TOKENS).open("wb") as file:
+        for ids in documents:
+            starts.append(total)
+            row = np.asarray(ids, dtype).tobytes()
+            file.write(row)
+            digest.update(row)
+            total += len(ids)
     if not starts:
         raise UserError("the corpus holds no text; name files or folders with documents in them")
-    np.save(folder / "starts.npy", np.asarray(starts, np.int64))
-    facts = {"dtype": np.dtype(dtype).name, "tokens": total, "documents": len(starts)}
+    np.save(folder / _STARTS, np.asarray(starts, np.int64))
+    facts = {
+        "dtype": np.dtype(dtype).name,
+        "tokens": total,
+        "documents": len(starts),
+        "sha256": {_TOKENS: digest.hexdigest(), _STARTS: _sha256(folder / _STARTS)},
+    }
     # Last and whole: with this file the shard stands.
-    temporary = folder / ".shard.json.tmp"
+    temporary = folder / f".{_FACTS}.tmp"
     temporary.write_text(json.dumps(facts) + "\n", encoding="utf-8")
-    temporary.replace(folder / "shard.json")
+    temporary.replace(folder / _FACTS)
     return total
+
+
+def is_written(folder: Path) -> bool:
+    """Whether `write_shard` came to its end there."""
+    return (folder / _FACTS).exists()
+
+
+def flaw(folder: Path) -> str:
+    """What is no longer as `write_shard` left it, in a few words; "" if all is.
+
+    Reads every byte: a gigabyte takes about a second.
+    """
+    try:
+        hashes = _facts(folder)["sha256"]
+        for name in (_TOKENS, _STARTS):
+            if _sha256(folder / name) != hashes[name]:
+                return f"{name} does not have its hash any more"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except (ValueError, KeyError, TypeError):
+        return f"{_FACTS} says nothing of hashes"
+    return ""
 
 
 class Shard:
@@ -57,20 +105,36 @@ class Shard:
     Args:
         folder: what write_shard wrote.
         row_length: T, tokens a row that are predicted.
+        name: what it is called in an error.
+
+    Raises:
+        UserError: it has not even one row, or not the length that it was written with.
     """
 
-    def __init__(self, folder: Path, row_length: int) -> None:
-        facts = json.loads((folder / "shard.json").read_text(encoding="utf-8"))
-        self.tokens = np.memmap(folder / "tokens.bin", dtype=facts["dtype"], mode="r")
-        starts: NDArray[np.int64] = np.load(folder / "starts.npy")
+    def __init__(self, folder: Path, row_length: int, name: str = "the corpus") -> None:
+        facts = _facts(folder)
+        path, expected = folder / _TOKENS, facts["tokens"] * np.dtype(facts["dtype"]).itemsize
+        # Reading past the end of a mapped file would kill the process.
+        if (size := path.stat().st_size) != expected:
+            raise UserError(
+                f"{path} has {size:,} bytes and should have {expected:,}; remove {folder} and give "
+                "the same command again: the corpus is tokenised anew"
+            )
+        self.tokens = np.memmap(path, dtype=facts["dtype"], mode="r")
+        starts: NDArray[np.int64] = np.load(folder / _STARTS, mmap_mode="r")
         self.row_length = row_length
         # Each row holds T + 1 tokens and gives T predictions; rows overlap by one token.
         self.num_rows = (len(self.tokens) - 1) // row_length
         self._starts = starts
         if self.num_rows < 1:
             raise UserError(
-                f"the corpus has {len(self.tokens)} tokens, fewer than one row of {row_length}"
+                f"{name} has {len(self.tokens)} tokens, fewer than one row of {row_length}"
             )
+
+    @property
+    def num_documents(self) -> int:
+        """Documents of the whole shard."""
+        return len(self._starts)
 
     def batch(self, rows: Iterable[int]) -> PackedBatch:
         """The given rows; documents in a row are segments that do not see each other."""
@@ -95,15 +159,39 @@ def row_order(num_rows: int, rows_per_step: int, step: int, seed: int) -> list[i
 
     A step may reach over the end of an epoch; the order depends on nothing but the arguments.
     """
+    return rows_from(num_rows, step * rows_per_step, rows_per_step, seed)
+
+
+def rows_from(num_rows: int, position: int, count: int, seed: int, stream: int = 0) -> list[int]:
+    """The next `count` rows of an endless reading of `num_rows` rows, from `position` on.
+
+    Args:
+        stream: readings of other numbers are in other orders.
+    """
     rows: list[int] = []
-    position = step * rows_per_step
-    while len(rows) < rows_per_step:
+    while len(rows) < count:
         epoch, offset = divmod(position, num_rows)
-        order = np.random.default_rng((seed, epoch)).permutation(num_rows)
-        taken = order[offset : offset + rows_per_step - len(rows)]
-        rows.extend(int(row) for row in taken)
+        order = _permutation(num_rows, seed, epoch, stream)
+        taken = order[offset : offset + count - len(rows)].tolist()
+        rows.extend(taken)
         position += len(taken)
     return rows
+
+
+# Every step asks for it: drawn each time, it would cost a large corpus more than training does.
+@functools.lru_cache(maxsize=64)
+def _permutation(num_rows: int, seed: int, epoch: int, stream: int) -> NDArray[Any]:
+    order = np.random.default_rng((seed, epoch, stream)).permutation(num_rows)
+    return order.astype(np.min_scalar_type(num_rows))
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:

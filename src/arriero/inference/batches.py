@@ -31,6 +31,26 @@ def batches(lengths: Sequence[int], device: torch.device) -> Iterator[slice]:
         yield slice(begin, len(lengths))
 
 
+def dealt(lengths: Sequence[int], device: torch.device, number: int, count: int) -> list[list[int]]:
+    """The batches of one of several processes that go through a model at the same pace.
+
+    Each process takes every `count`-th sequence, so that all have as much to do, and gets as many
+    batches as the one with most: what it lacks is an empty batch.
+
+    Args:
+        lengths, device: as in `batches`.
+        number: which of the processes, from 0.
+        count: processes.
+
+    Returns:
+        Places of sequences, a list a batch.
+    """
+    of_all = [list(batches(lengths[begin::count], device)) for begin in range(count)]
+    places = range(number, len(lengths), count)
+    own = [list(places[part]) for part in of_all[number]]
+    return own + [[] for _ in range(max(map(len, of_all)) - len(own))]
+
+
 def padded(sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Sequences in one batch: ids [B, T] with 0 after the end, and lengths [B], on the CPU.
 

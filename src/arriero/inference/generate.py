@@ -6,7 +6,7 @@ key and the sample's number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -15,7 +15,11 @@ from arriero.inference.request import Completion, Drawn, Sampling
 from arriero.model.heads import LanguageModel
 from arriero.records import UserError
 
-__all__ = ["Completion", "Sampling", "generate"]
+__all__ = ["Completion", "Interrupted", "Sampling", "generate"]
+
+
+class Interrupted(Exception):  # noqa: N818 - a wish, no error
+    """Whoever waits for the samples does not want them any more."""
 
 
 @torch.inference_mode()
@@ -29,6 +33,7 @@ def generate(
     keys: Sequence[int] | None = None,
     num_samples: int = 1,
     max_rows: int = 256,
+    is_unwanted: Callable[[], bool] | None = None,
 ) -> list[list[Completion]]:
     """Sample `num_samples` continuations of each prompt.
 
@@ -38,12 +43,14 @@ def generate(
         keys: a number for each prompt that, with `seed` and the sample's number, fixes its
             randomness; its index if left out.
         max_rows: sequences decoded at once.
+        is_unwanted: asked before each step whether to give up.
 
     Returns:
         For each prompt its completions, in the order asked for.
 
     Raises:
         UserError: a prompt leaves no room in the model's context.
+        Interrupted: the samples are unwanted.
     """
     if not prompts:
         return []
@@ -68,6 +75,8 @@ def generate(
     ]
     drawn: dict[int, list[Drawn]] = {ticket: [] for group in tickets for ticket in group}
     while not engine.is_idle:
+        if is_unwanted is not None and is_unwanted():
+            raise Interrupted
         for one in engine.step():
             drawn[one.ticket].append(one)
     is_end = frozenset(ends)

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from arriero.inference.native.build import native
 from arriero.inference.native.layout import Weights
 from arriero.inference.native.runner import NativeRunner
 from arriero.inference.plain import PlainRunner
 from arriero.model.heads import LanguageModel
 from arriero.model.lora import merged
+from arriero.native.build import native
 from arriero.records import UserError
 
 Integers = NDArray[np.int64]

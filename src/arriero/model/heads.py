@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from arriero.equations.language_loss import chunked_token_loss_sum
 from arriero.model.cache import KVCache
+from arriero.model.chunked_loss import chunked_token_loss_sum
 from arriero.model.config import ModelConfig
 from arriero.model.transformer import Transformer, init_weights
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arriero.model.attention import Attention, visible_in_cache, visible_in_segments
+from arriero.model import fused
+from arriero.model.attention import Attention, document_starts, visible_in_cache
 from arriero.model.cache import KVCache
 from arriero.model.config import ModelConfig
 from arriero.model.rotary import rotary_angles, rotary_frequencies
@@ -27,6 +28,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if fused.is_fused(x, self.weight):
+            return fused.rms_norm(x, self.weight, self.eps)
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
@@ -41,7 +44,10 @@ class SwiGLU(nn.Module):
         self.down_proj = nn.Linear(config.ffn_dim, config.dim, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = self.gate_proj(x), self.up_proj(x)
+        if fused.is_fused(gate, up, or_bfloat16=True):
+            return self.down_proj(fused.swiglu(gate, up))
+        return self.down_proj(F.silu(gate) * up)
 
 
 class Block(nn.Module):
@@ -59,10 +65,10 @@ class Block(nn.Module):
         x: Tensor,
         cosine: Tensor,
         sine: Tensor,
-        visible: Tensor | None,
-        cached: tuple[KVCache, int, Tensor] | None,
+        starts: Tensor | None,
+        cached: tuple[KVCache, int, Tensor, Tensor] | None,
     ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cosine, sine, visible, cached)
+        x = x + self.self_attn(self.input_layernorm(x), cosine, sine, starts, cached)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -90,7 +96,8 @@ class Transformer(nn.Module):
         Args:
             tokens: [B, T] ids.
             positions: [B, T]; 0, 1, 2, ... if left out.
-            segments: [B, T] document numbers of packed rows; attention stays inside a document.
+            segments: [B, T] document numbers of packed rows; attention stays inside a document,
+                whose tokens stand side by side.
                 Right padding needs none: a causal query never sees what comes after it.
             cache: keys and values of earlier positions; this call's are written at `positions`.
             num_slots: slots of the cache that can hold anything yet; all of them if left out.
@@ -100,15 +107,16 @@ class Transformer(nn.Module):
         """
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-        visible = None if segments is None else visible_in_segments(segments)
+        starts = None if segments is None else document_starts(segments)
+        visible = torch.empty(0)
         if cache is not None:
             visible = visible_in_cache(positions, num_slots or cache.num_slots)
         frequencies = rotary_frequencies(self.config, positions.device)
         cosine, sine = rotary_angles(positions, frequencies)
         x = self.embed_tokens(tokens)
         for number, block in enumerate(self.layers):
-            cached = None if cache is None else (cache, number, positions)
-            x = block(x, cosine, sine, visible, cached)
+            cached = None if cache is None else (cache, number, positions, visible)
+            x = block(x, cosine, sine, starts, cached)
         return self.norm(x)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from arriero._version import __version__
-from arriero.inference.native.build import native
+from arriero.native.build import native
 from arriero.road.forecast import forecast
 from arriero.road.recipe import load_recipe
 

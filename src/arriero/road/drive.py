@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from arriero.inference.native.build import native
+from arriero.native.build import native
 from arriero.records import UserError
 from arriero.road.forecast import forecast
 from arriero.road.lock import locked
-from arriero.road.manifest import current_stages
+from arriero.road.manifest import current_stages, read_manifest
+from arriero.road.plan.layout import check_adapters, check_batches, check_tensor
 from arriero.road.recipe import Recipe
 from arriero.road.report import write_report
 from arriero.road.run import Step, choose_device, forget, run_steps, say_nothing
@@ -37,7 +39,8 @@ def drive(
         only: verb of the stages that may run; all before them must be done already.
 
     Raises:
-        UserError: no such stage, too little disk, or anything a stage asks to be mended.
+        UserError: no such stage, too little disk, a batch or a matrix that the ranks cannot share,
+            a folder that cannot be written to, or anything a stage asks to be mended.
     """
     recipe.figures.check()
     ranks = start_ranks(recipe.parallel, choose_device(recipe))
@@ -70,6 +73,12 @@ def _drive(
         allowed = [step.name for step in steps if step.verb == only]
         if not run.is_dir():
             raise UserError(f"{run}: no such run; `arriero run` makes one")
+    to_do = [step for step in steps if step in again or read_manifest(run / step.name) is None]
+    shared = {s.verb for s in to_do if s.is_parallel and (allowed is None or s.name in allowed)}
+    check_tensor(recipe, shared)
+    check_batches(recipe, shared, ranks.dp_size)
+    check_adapters(recipe, shared)
+    _check_writable(run, to_do)
     _say_forecast(recipe, run, say)
     if choose_device(recipe).type == "cpu" and native().library is None:
         say(f"sampling is not compiled, so it takes two to six times as long: {native().why}")
@@ -94,6 +103,16 @@ def newest_chat_model(run: Path) -> Path | None:
         if found:
             return found[-1]
     return None
+
+
+def _check_writable(run: Path, steps: Sequence[Step]) -> None:
+    """Now, not hours later when the stage begins; the run's own folder is asked by its lock."""
+    for folder in (run / step.name for step in steps):
+        if folder.is_dir() and not os.access(folder, os.W_OK):
+            raise UserError(
+                f"{folder} cannot be written to; mend its permissions, or name another run "
+                "with --run"
+            )
 
 
 def _position(steps: Sequence[Step], name: str, *, last: bool) -> int:

@@ -5,13 +5,15 @@ The world is known here alone: stages get paths, and the oracle as a grader.
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from arriero.data.dialogs import read_dialogs
 from arriero.data.files import files_of, given_paths, is_hub
+from arriero.data.mixing import Source
 from arriero.data.preferences import read_preferences
 from arriero.data.prompts import read_prompts
 from arriero.data.writing import write_dialogs, write_prompts
@@ -19,6 +21,7 @@ from arriero.records import Annotator, Dialog, Oracle, Prompt, UserError
 from arriero.road.recipe import DataConfig, WorldConfig
 from arriero.stages.workspace import Workspace
 from arriero.world import World
+from arriero.world.documents import SOURCES, Document
 
 TEST_SETS = ("ordinary", "adversarial", "borderline")
 
@@ -33,6 +36,7 @@ class Inputs:
         corpus, instructions: what the base model and the SFT model learn from.
         helpfulness, safety: the user's own comparisons; empty where annotators make them.
         world: seed of the world whose annotators and oracle judge; None with one's own files.
+        sources: the corpus in parts with their weights; none where the recipe gives no weights.
     """
 
     corpus: tuple[Path, ...]
@@ -40,6 +44,7 @@ class Inputs:
     helpfulness: tuple[Path, ...]
     safety: tuple[Path, ...]
     world: int | None
+    sources: tuple[Source, ...] = ()
 
     def annotators(self) -> tuple[Annotator, ...]:
         """The simulated annotators, where there are any."""
@@ -54,23 +59,85 @@ def prepare(config: DataConfig, folder: Path) -> Inputs:
     """Paths of the inputs; those of the world lie in `folder` once `draw_world` wrote them.
 
     Raises:
-        UserError: files are wanted and one kind of them is not named or not there.
+        UserError: files are wanted and one kind of them is not named or not there, or weights and
+            sources do not belong together.
     """
     if config.source == "world":
+        parts = {name: (_part_of_world(folder, name),) for name in SOURCES}
         return Inputs(
             corpus=(folder / "corpus.jsonl",),
             instructions=(folder / "demonstrations.jsonl",),
             helpfulness=(),
             safety=(),
             world=config.world.seed,
+            sources=weighted(parts, config.weights),
         )
     return Inputs(
-        corpus=existing_files("corpus", config.corpus),
+        corpus=corpus_files(config.corpus),
         instructions=existing_files("instructions", config.instructions),
         helpfulness=existing_files("helpfulness", config.helpfulness),
         safety=existing_files("safety", config.safety),
         world=None,
+        sources=weighted(corpus_sources(config.corpus), config.weights),
     )
+
+
+def corpus_files(entries: Sequence[str]) -> tuple[Path, ...]:
+    """The paths of a corpus, whatever the sources are called, in the order given.
+
+    Raises:
+        UserError: none is named, or one is not there.
+    """
+    return existing_files("corpus", [_named(entry)[1] for entry in entries])
+
+
+def corpus_sources(entries: Sequence[str]) -> dict[str, tuple[Path, ...]]:
+    """The paths of a corpus by source.
+
+    Raises:
+        UserError: one is not there.
+    """
+    named: dict[str, tuple[Path, ...]] = {}
+    for name, path in map(_named, entries):
+        named[name] = (*named.get(name, ()), *existing_files("corpus", [path]))
+    return named
+
+
+def weighted(
+    named: Mapping[str, tuple[Path, ...]], weights: Mapping[str, float]
+) -> tuple[Source, ...]:
+    """The sources with their weights, in the order of the corpus; none without weights.
+
+    Raises:
+        UserError: a weight without a source, or a source without a weight.
+    """
+    for name in weights:
+        if name not in named:
+            near = difflib.get_close_matches(name, named, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(named)}"
+            raise UserError(f"data.weights: the corpus has no source {name}; {hint}")
+    missing = [name for name in named if name not in weights]
+    if weights and missing:
+        raise UserError(
+            f"data.weights: no weight for {', '.join(missing)}; give each source of the corpus one"
+        )
+    return tuple(Source(name, weights[name], named[name]) for name in named if weights)
+
+
+def _named(entry: str) -> tuple[str, str]:
+    """Source and path of an entry: of NAME=PATH, or of a path that has the name of its file.
+
+    web.jsonl.gz is called web.
+    """
+    name, equals, path = entry.partition("=")
+    if equals and "/" not in name and not Path(entry).exists():
+        return name, path
+    name = Path(entry).name
+    return name.lstrip(".").partition(".")[0] or name, entry
+
+
+def _part_of_world(folder: Path, source: str) -> Path:
+    return folder / "sources" / f"{source.replace(' ', '-')}.jsonl"
 
 
 def external_files(inputs: Inputs) -> list[Path]:
@@ -101,15 +168,19 @@ def read_once(inputs: Inputs, workspace: Workspace) -> None:
     workspace.write_results({"files": files, "rows": counts})
 
 
-def draw_world(config: WorldConfig, workspace: Workspace) -> None:
-    """Write the world's documents, demonstrations and prompts as a user's files would be."""
+def draw_world(config: WorldConfig, workspace: Workspace, *, by_source: bool = False) -> None:
+    """Write the world's documents, demonstrations and prompts as a user's files would be.
+
+    With `by_source` the documents lie once more in a file for each source.
+    """
     world = World(config.seed)
     folder = workspace.folder
-    corpus = folder / "corpus.jsonl"
-    with corpus.open("w", encoding="utf-8") as file:
-        for document in world.documents(config.documents):
-            row = {"text": document.text, "source": document.source, "id": document.id}
-            file.write(json.dumps(row) + "\n")
+    documents = list(world.documents(config.documents))
+    _write_documents(folder / "corpus.jsonl", documents)
+    for source in SOURCES if by_source else ():
+        path = _part_of_world(folder, source)
+        path.parent.mkdir(exist_ok=True)
+        _write_documents(path, [one for one in documents if one.source == source])
     demonstrations = world.demonstrations(config.demonstrations)
     write_dialogs(folder / "demonstrations.jsonl", demonstrations)
     write_dialogs(folder / "few-shot.jsonl", world.few_shot(_FEW_SHOT))
@@ -132,6 +203,13 @@ def draw_world(config: WorldConfig, workspace: Workspace) -> None:
         write_prompts(folder / f"prompts-test-{kind}.jsonl", prompts)
     workspace.say(f"{config.documents:,} documents, {len(demonstrations):,} demonstrations")
     workspace.write_results({"documents": config.documents, "demonstrations": len(demonstrations)})
+
+
+def _write_documents(path: Path, documents: Sequence[Document]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for document in documents:
+            row = {"text": document.text, "source": document.source, "id": document.id}
+            file.write(json.dumps(row) + "\n")
 
 
 def few_shot(folder: Path) -> list[Dialog]:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from arriero.equations.carbon import GRID_INTENSITY
@@ -71,6 +79,19 @@ class WorldConfig(BaseModel):
         return self
 
 
+def _pairs(value: Any) -> Any:
+    """A table out of the NAME=NUMBER of a command line."""
+    if not isinstance(value, list | tuple):
+        return value
+    for item in value:
+        if not str(item).rpartition("=")[0]:
+            raise ValueError(f"{item!r} is no NAME=NUMBER")
+    return dict(str(item).rsplit("=", 1) for item in value)
+
+
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class DataConfig(BaseModel):
     """Where the input comes from: the embedded world, or files and folders of one's own."""
 
@@ -80,7 +101,15 @@ class DataConfig(BaseModel):
         default="world", description="the embedded world or files"
     )
     world: WorldConfig = Field(default_factory=WorldConfig)
-    corpus: tuple[str, ...] = Field(default=(), description="documents to pretrain on")
+    corpus: tuple[str, ...] = Field(
+        default=(),
+        description="documents to pretrain on; NAME=PATH names a source, else its file does",
+    )
+    weights: Annotated[dict[str, Weight], BeforeValidator(_pairs)] = Field(
+        default_factory=dict,
+        description="share of each source, as NAME=NUMBER: small ones are read more than once; "
+        "none reads the corpus as it is",
+    )
     instructions: tuple[str, ...] = Field(default=(), description="demonstrations to fine-tune on")
     helpfulness: tuple[str, ...] = Field(default=(), description="comparisons by helpfulness")
     safety: tuple[str, ...] = Field(default=(), description="comparisons by safety")
@@ -322,9 +351,13 @@ def _toml_table(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
     if prefix and plain:
         yield f"\n[{prefix}]\n"
     for key, value in plain.items():
-        yield f"{key} = {_toml_value(value)}\n"
+        yield f"{_toml_key(key)} = {_toml_value(value)}\n"
     for key, value in tables.items():
         yield from _toml_table(cast(dict[str, Any], value), f"{prefix}.{key}" if prefix else key)
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
 
 
 def _toml_value(value: Any) -> str:

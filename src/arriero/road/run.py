@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from arriero.stages.workspace import (
     clear_checkpoints,
     is_lost_rank,
     memory_peak,
+    missing_ranks,
     write_json,
 )
 
@@ -52,6 +53,8 @@ class Step:
         external: gives a hash of the files it reads from outside the run; "" for none.
         run: does the work in a workspace.
         is_parallel: whether all ranks of a job do it together; else the first does it alone.
+        mend: makes again, in the workspace of the finished stage, what of it is no longer whole and
+            takes no more than its inputs; nothing for a stage that has nothing of the kind.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Step:
     run: Callable[[Workspace], None]
     external: Callable[[], str] = lambda: ""
     is_parallel: bool = False
+    mend: Callable[[Workspace], None] | None = None
 
 
 def run_steps(
@@ -99,12 +103,13 @@ def run_steps(
             inputs[FILES] = external
         key = stage_key(step.name, __version__, recipe.seed, step.config, inputs)
         manifest = read_manifest(folder)
-        if manifest is not None and manifest.key == key and is_intact(folder, manifest):
+        is_same = manifest is not None and manifest.key == key
+        if manifest is not None and is_same and _is_whole(step, recipe, folder, manifest, say):
             clear_checkpoints(folder / "checkpoints")
             manifests[step.name] = manifest
             ranks.agreed(False)
             continue
-        if manifest is not None and manifest.key == key:
+        if is_same:
             say(f"[{step.name}] a file is no longer what this stage left; it is made again")
         if only is not None and step.name not in only:
             raise UserError(f"{run}: {step.name} is not up to date; run `arriero run` first")
@@ -114,6 +119,17 @@ def run_steps(
         manifests[step.name] = _run_step(step, recipe, folder, key, inputs, device, ranks, say)
         done.append(step.name)
     return done
+
+
+def _is_whole(step: Step, recipe: Recipe, folder: Path, manifest: Manifest, say: Say) -> bool:
+    """Whether a finished stage still has what it left, mended where that spares doing it again."""
+    if is_intact(folder, manifest):
+        return True
+    if step.mend is None:
+        return False
+    device = choose_device(recipe)
+    step.mend(_workspace(recipe, folder, device, ALONE, lambda line: say(f"[{step.name}] {line}")))
+    return is_intact(folder, manifest)
 
 
 def _follow(
@@ -137,9 +153,11 @@ def _naming_lost_ranks(step: Step, ranks: Ranks) -> Iterator[None]:
     except RuntimeError as error:
         if ranks.mesh is None or not is_lost_rank(error):
             raise
+        missing = missing_ranks(ranks)
+        lost = f"rank {', '.join(map(str, missing))}" if missing else "a rank"
         raise UserError(
-            f"[{step.name}] rank {ranks.number} waits for a rank that is gone or hangs; see which "
-            "one ended first, then give the same command again: it goes on from the last checkpoint"
+            f"[{step.name}] rank {ranks.number} waits for {lost}, gone or hanging; give the same "
+            "command again: it goes on from the last checkpoint"
         ) from error
 
 
@@ -197,7 +215,8 @@ def _run_step(
             ranks.wait()
     finally:
         seconds = spent_before + time.perf_counter() - began
-        write_json(folder / "started.json", {"key": key, "seconds": seconds})
+        with suppress(OSError):  # what stopped the stage matters more than for how long it ran
+            write_json(folder / "started.json", {"key": key, "seconds": seconds})
     peak = memory_peak(torch.device("cpu")) / 1e9
     device_hours = at_work.size * seconds / 3600
     energy = energy_kwh(device_hours, recipe.watts)

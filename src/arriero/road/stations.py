@@ -22,7 +22,17 @@ from arriero.road.inputs import (
 from arriero.road.manifest import hash_inputs
 from arriero.road.recipe import Recipe
 from arriero.road.run import Step
-from arriero.stages import evaluate, ppo, preferences, pretrain, rejection, reward, sft, tokenizer
+from arriero.stages import (
+    corpus,
+    evaluate,
+    ppo,
+    preferences,
+    pretrain,
+    rejection,
+    reward,
+    sft,
+    tokenizer,
+)
 from arriero.stages.workspace import Workspace
 
 INPUTS = "00-inputs"
@@ -71,12 +81,19 @@ def stations(recipe: Recipe, run: Path) -> list[Step]:
                 recipe.pretrain,
                 model_config=recipe.model,
                 corpus=inputs.corpus,
+                sources=inputs.sources,
                 tokenizer_folder=run / TOKENIZER / "model",
                 start=Path(recipe.base) if recipe.base else None,
                 workspace=space,
             ),
             external=lambda: _base_hash(recipe),
             is_parallel=True,
+            mend=lambda space: corpus.mend(
+                corpus=inputs.corpus,
+                sources=inputs.sources,
+                tokenizer_folder=run / TOKENIZER / "model",
+                workspace=space,
+            ),
         ),
         Step(
             SFT,
@@ -110,6 +127,7 @@ def stations(recipe: Recipe, run: Path) -> list[Step]:
                 corpus_shard=run / PRETRAIN / "shard",
                 workspace=space,
             ),
+            is_parallel=True,
         ),
         Step(
             PPO,
@@ -124,6 +142,7 @@ def stations(recipe: Recipe, run: Path) -> list[Step]:
                 held_out=[files.prompts("held_out")],
                 workspace=space,
             ),
+            is_parallel=True,
         ),
         _evaluate(recipe, run, inputs, files, rewards),
     ]
@@ -160,7 +179,7 @@ def _inputs(recipe: Recipe, inputs: Inputs) -> Step:
 
     def run(space: Workspace) -> None:
         if inputs.world is not None:
-            draw_world(recipe.data.world, space)
+            draw_world(recipe.data.world, space, by_source=bool(inputs.sources))
         else:
             read_once(inputs, space)
 

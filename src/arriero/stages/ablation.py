@@ -17,15 +17,15 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from arriero.data.documents import read_documents
 from arriero.data.packing import PackedBatch
-from arriero.data.shards import Shard, row_order, write_shard
+from arriero.data.shards import Shard, row_order
 from arriero.evaluation.decoding import decode_rates
 from arriero.evaluation.positions import bucket_means, padded, token_losses
 from arriero.model.attention_variants import GIB, cache_bytes, fits
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
 from arriero.records import UserError
+from arriero.stages.corpus import SHARD, tokenise
 from arriero.stages.fitting import autocast, fit
 from arriero.stages.pretrain import PretrainConfig, packed_loss_sum
 from arriero.stages.workspace import Workspace
@@ -84,9 +84,8 @@ def prepare(
             f"a context of {context} cannot be halved and cut into {NUM_BUCKETS}; "
             f"say --pretrain.row_length {max(1, context // 16) * 16}"
         )
-    folder = workspace.folder / "shard"
-    if not (folder / "shard.json").exists():
-        write_shard(read_documents(corpus), load_tokenizer(tokenizer_folder), folder)
+    folder = workspace.folder / SHARD
+    tokenise(corpus, (), load_tokenizer(tokenizer_folder), workspace)
     shard = Shard(folder, context)
     starts, ends = _borders(folder, shard)
     lengths = ends - starts

@@ -17,9 +17,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from arriero.alignment.scoring import RewardModels
+from arriero.data.mixing import Corpus, open_corpus
 from arriero.data.preferences import read_preferences
 from arriero.data.prompts import read_prompts
-from arriero.data.shards import Shard
 from arriero.evaluation.comparison import (
     distributions,
     label_shares,
@@ -33,7 +33,7 @@ from arriero.evaluation.reward_models import oracle_agreement
 from arriero.inference.generate import Sampling, generate
 from arriero.records import Dialog, Oracle, Prompt
 from arriero.records.prompt import Track
-from arriero.stages.pretrain import PretrainConfig, mean_loss, num_held_out_rows
+from arriero.stages.pretrain import PretrainConfig, held_out_rows, in_batches, mean_loss
 from arriero.stages.sampling import Answer, ChatModel
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import encode_answer, encode_prompt
@@ -97,14 +97,14 @@ def run(
         ]
         for name, path in inputs.sets.items()
     }
-    shard = Shard(inputs.base_shard, pretraining.row_length)
-    num_held_out = num_held_out_rows(pretraining, shard)
+    corpus = open_corpus(inputs.base_shard, pretraining.row_length)
+    held_out = [row for rows in held_out_rows(pretraining, corpus) for row in rows]
     graded: dict[str, dict[str, list[GradedAnswer]]] = {}
     perplexity: dict[str, float | None] = {}
     left = TimeLeft(1 + len(inputs.versions))
     for version, folder in {BASE: inputs.base, **inputs.versions}.items():
         model = ChatModel.load(folder, workspace.device)
-        perplexity[version] = _perplexity(model, shard, num_held_out, workspace.device)
+        perplexity[version] = _perplexity(model, corpus, held_out, workspace.device)
         if version == BASE and (oracle is None or not inputs.few_shot):
             continue
         graded[version] = {
@@ -219,12 +219,10 @@ def _few_shot_answers(
 
 
 def _perplexity(
-    model: ChatModel, shard: Shard, num_held_out: int, device: torch.device
+    model: ChatModel, corpus: Corpus, held_out: Sequence[int], device: torch.device
 ) -> float | None:
-    """On the last rows of the corpus, which pretraining held out."""
-    rows = range(shard.num_rows - num_held_out, shard.num_rows)
-    batches = [shard.batch(rows[at : at + 8]) for at in range(0, len(rows), 8)]
-    loss = mean_loss(model.model, batches, device)
+    """On the rows of the corpus that pretraining held out."""
+    loss = mean_loss(model.model, in_batches(corpus, held_out, 8), device)
     return None if loss is None else math.exp(loss)
 
 

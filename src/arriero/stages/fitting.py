@@ -14,12 +14,13 @@ from arriero.equations.schedule import cosine_with_warmup
 from arriero.model.lora import trained_part
 from arriero.records import Stopped
 from arriero.stages.workspace import Workspace
-from arriero.training.checkpoint import load_checkpoint, save_checkpoint
+from arriero.training.checkpoint import Flush, load_checkpoint, write_checkpoint
 from arriero.training.figures import Tally
 from arriero.training.guards import Guard
 from arriero.training.loop import StepReport, train
 from arriero.training.meters import Meter
 from arriero.training.optimizer import OptimizerConfig, adamw
+from arriero.training.pages import keep_pages
 from arriero.training.parallel import Precision
 from arriero.training.sinks import rewind
 from arriero.training.stopping import stop_requests
@@ -68,6 +69,7 @@ def fit(
     evaluates and saves in plain `if` lines. After the last step the checkpoints are still there:
     whoever runs the stage removes them once its manifest says that the result stands.
     """
+    keep_pages()
     ranks, guard = workspace.ranks, Guard(config.clip)
     optimizer = adamw([model], config)
     modules: dict[str, nn.Module] = {"model": trained_part(model)}
@@ -96,8 +98,8 @@ def fit(
             step, num_steps, config.peak, config.warmup_steps, config.final_share
         )
 
-    def save(done: int) -> None:
-        save_checkpoint(
+    def save(done: int, after: Flush | None) -> Flush:
+        return write_checkpoint(
             workspace.checkpoints,
             done,
             modules,
@@ -105,8 +107,10 @@ def fit(
             {"guard": guard.state()},
             ranks=ranks,
             keep_every=keep_every,
+            after=after,
         )
 
+    saved: Flush | None = None
     with stop_requests() as stop, closing(meter):
         for report in train(
             optimizer=optimizer,
@@ -127,7 +131,9 @@ def fit(
             # One rank that was asked is enough, and all have to leave after the same step.
             signal = ranks.most(stop.signal or 0)
             if done % checkpoint_every == 0 or done == num_steps or signal:
-                save(done)
+                saved = save(done, saved)
+                if done == num_steps or signal:
+                    saved.wait()
             if signal and done < num_steps:
                 raise Stopped(signal)
 

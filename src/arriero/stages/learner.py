@@ -1,7 +1,9 @@
 """What PPO moves: the policy, its critic, the best policy so far, and their optimizers.
 
-With adapters (model.lora) no weights are loaded for them: the policy and the best one stand on the
-reference, the critic on the reward model that judges, or on the reference as well.
+On the ranks of a job each of them lies in shares. With adapters (model.lora) no weights are loaded
+for them: the policy and the best one stand on the reference, the critic on the reward model that
+judges, or on the reference as well; on ranks each of them then has shares of its own of what it
+stands on.
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ from torch import nn
 from arriero.alignment.scoring import RewardModels
 from arriero.model.heads import ScoreModel
 from arriero.model.lora import LoraConfig, trained_part, with_adapters
-from arriero.model.weights import load_language_model, load_score_model
+from arriero.model.weights import load_language_model
+from arriero.stages.placement import read_score_model, spread
 from arriero.stages.sampling import ChatModel
+from arriero.stages.workspace import Workspace
 from arriero.training.optimizer import OptimizerConfig, adamw
+from arriero.training.parallel import reshard
 
 CriticSource = Literal["helpfulness", "safety", "fresh"]
 """What the critic starts from: a reward model, or the policy under a new head."""
@@ -45,6 +50,7 @@ class Learner:
 
     def keep_policy(self) -> None:
         """Take the policy as it is now for the best."""
+        reshard(self.policy.model)
         pairs = zip(self.best.model.parameters(), self.policy.model.parameters(), strict=True)
         with torch.no_grad():
             for best, newest in pairs:
@@ -58,8 +64,7 @@ def full_learner(
     critic_from: CriticSource,
     optimizer: OptimizerConfig,
     critic_peak: float,
-    seed: int,
-    device: torch.device,
+    workspace: Workspace,
 ) -> Learner:
     """All weights learn: policy, critic and the best policy are models of their own.
 
@@ -67,14 +72,17 @@ def full_learner(
         start: the chat model that the policy starts from.
         rewards: folders of the helpfulness and the safety model.
         optimizer: of the policy; the critic's differs in its rate, `critic_peak`.
-        seed: what a fresh head is drawn from.
+        workspace: says who shares the models; a fresh head is drawn from its seed.
     """
     if critic_from == "fresh":
-        critic = ScoreModel.from_language_model(load_language_model(start), seed)
+        # On ranks the one model that each of them reads whole first: its head is drawn.
+        decoder = load_language_model(start).float().model
+        critic = spread(ScoreModel.over(decoder, workspace.seed), workspace, "float32")
     else:
-        critic = load_score_model(rewards[0] if critic_from == "helpfulness" else rewards[1])
-    policy, best = (ChatModel.load(start, device) for _ in range(2))
-    return _with_optimizers(policy, critic.to(device), best, optimizer, critic_peak)
+        folder = rewards[0] if critic_from == "helpfulness" else rewards[1]
+        critic = read_score_model(folder, workspace, "float32")
+    policy, best = (ChatModel.spread(start, workspace) for _ in range(2))
+    return _with_optimizers(policy, critic, best, optimizer, critic_peak)
 
 
 def adapter_learner(
@@ -84,22 +92,30 @@ def adapter_learner(
     critic_from: CriticSource,
     optimizer: OptimizerConfig,
     critic_peak: float,
-    seed: int,
+    workspace: Workspace,
 ) -> Learner:
     """Adapters learn, on the frozen weights of models that are in memory already.
 
     Args:
-        reference: what the policy starts from and must not stray from.
-        judges: the reward models.
-        optimizer, critic_peak, seed: as in `full_learner`.
+        reference: what the policy starts from and must not stray from; whole.
+        judges: the reward models; whole.
+        optimizer, critic_peak, workspace: as in `full_learner`.
+
+    Raises:
+        UserError: tensor-parallel ranks would have to share the adapters.
     """
+    seed = workspace.seed
     if critic_from == "fresh":
         base = ScoreModel.over(reference.model.model, seed)
     else:
         base = judges.helpfulness if critic_from == "helpfulness" else judges.safety
-    critic = with_adapters(base, lora, seed + 1)
+    critic = spread(with_adapters(base, lora, seed + 1), workspace, "float32")
     policy, best = (
-        replace(reference, model=with_adapters(reference.model, lora, seed)) for _ in range(2)
+        replace(
+            reference,
+            model=spread(with_adapters(reference.model, lora, seed), workspace, "float32"),
+        )
+        for _ in range(2)
     )
     return _with_optimizers(policy, critic, best, optimizer, critic_peak)
 

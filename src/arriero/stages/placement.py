@@ -5,16 +5,18 @@ One process alone gets the plain model.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel, ScoreModel
 from arriero.model.lora import merged_state
 from arriero.model.transformer import drawn
-from arriero.model.weights import load_language_model, open_hugging_face
+from arriero.model.weights import load_language_model, load_score_model, open_hugging_face
 from arriero.stages.workspace import Workspace
 from arriero.training.parallel import Precision, distribute, fill, whole_tensors
 
@@ -57,6 +59,22 @@ def read_language_model(
     return model
 
 
+def read_score_model(folder: Path, workspace: Workspace, precision: Precision) -> ScoreModel:
+    """The reward model of a folder, on ranks in float32 and never whole.
+
+    Raises:
+        UserError: as load_score_model.
+    """
+    if workspace.ranks.mesh is None:
+        return spread(load_score_model(folder), workspace, precision)
+    checkpoint = open_hugging_face(folder, "score")
+    with torch.device("meta"):
+        model = ScoreModel(checkpoint.config)
+    spread(model, workspace, precision)
+    fill(model, workspace.device, lambda name, _: checkpoint.tensors[name].read().float())
+    return model
+
+
 def spread(model: Model, workspace: Workspace, precision: Precision) -> Model:
     """Cut a model up over the ranks, in place.
 
@@ -81,11 +99,26 @@ def gathered(model: Model, workspace: Workspace) -> Model | None:
         name: tensor.cpu() if workspace.ranks.is_first else torch.empty(0)
         for name, tensor in whole_tensors(model)
     }
-    if not workspace.ranks.is_first:
-        return None
+    return _plain(model, tensors) if workspace.ranks.is_first else None
+
+
+def whole_copy(model: Model, workspace: Workspace) -> Model:
+    """The whole model as it is now, on every rank, where its shares lie; all ranks call it.
+
+    Adapters are merged into it. It does not follow the model: let go of it before it learns on.
+
+    One process alone gets its model back as it is.
+    """
+    if workspace.ranks.mesh is None:
+        return model
+    return _plain(model, dict(whole_tensors(model)))
+
+
+def _plain(model: Model, tensors: Mapping[str, Tensor]) -> Model:
+    """A model of its own with the weights of a whole state dict."""
     with torch.device("meta"):
         plain = type(model)(model.config)
     plain.load_state_dict(merged_state(model, tensors), assign=True)
     if isinstance(plain, LanguageModel):
         plain.tie()
-    return plain
+    return plain.requires_grad_(False)

@@ -3,12 +3,16 @@
 K samples a prompt from the newest model, the best by the composite score is the new target, and the
 base model is fine-tuned on the targets with demonstrations in the mix. Samples are kept with their
 scores, part by part, so that a stopped stage goes on where it was.
+
+On the ranks of a job each has the whole policy and samples some of the prompts of a part; the
+reward models lie in shares.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,11 +26,13 @@ from arriero.data.prompts import read_prompts
 from arriero.data.writing import write_dialogs
 from arriero.equations.best_of import best_index, expected_max_of_n
 from arriero.inference.generate import Sampling
-from arriero.records import Dialog, Prompt, UserError
-from arriero.stages.sampling import Answer, ChatModel
+from arriero.records import Dialog, Prompt, Stopped, UserError
+from arriero.stages.placement import read_score_model
+from arriero.stages.sampling import Answer, ChatModel, composite_scores
 from arriero.stages.sft import SftConfig, fine_tune
 from arriero.stages.workspace import Workspace
 from arriero.training.meters import TimeLeft
+from arriero.training.stopping import StopRequest, stop_requests
 
 _PROMPTS_A_PART = 256
 
@@ -75,20 +81,8 @@ def run(
     corpus_shard: Path | None = None,
 ) -> None:
     """Sample from `policy`, choose by both reward models, fine-tune `base` into `folder/model`."""
-    chat = ChatModel.load(policy, workspace.device)
-    judges = RewardModels.load(*rewards, chat.tokenizer, workspace.device)
-    usable = chat.fitting(list(read_prompts(prompts)), config.max_new_tokens)
-    order = np.random.default_rng(workspace.seed).permutation(len(usable))
-    usable = [usable[index] for index in order[: config.max_prompts or None]]
-    temperature, by_temperature = _fit_temperature(config, chat, judges, usable, workspace)
-    sampling = Sampling(temperature=temperature, max_new_tokens=config.max_new_tokens)
-    begins = range(0, len(usable), _PROMPTS_A_PART)
-    num_there = sum(_path_of_part(workspace, begin).exists() for begin in begins)
-    left = TimeLeft(len(usable), min(len(usable), num_there * _PROMPTS_A_PART))
-    parts = [
-        _part(config, sampling, chat, judges, usable, begin, left, workspace) for begin in begins
-    ]
-    rows = [row for part in parts for row in part]
+    found = _samples(config, policy, rewards, prompts, workspace)
+    usable, rows = found.prompts, found.rows
     scores = torch.tensor([row["scores"] for row in rows])
     # An answer that was cut off is a target only where none ended, and is learned without an end.
     ended = torch.tensor([row["ended"] for row in rows])
@@ -101,13 +95,16 @@ def run(
         for prompt, row, index in zip(usable, rows, best, strict=True)
         if row["answers"][index]
     ]
-    write_dialogs(workspace.folder / "targets.jsonl", targets)
+    if workspace.ranks.is_first:
+        write_dialogs(workspace.folder / "targets.jsonl", targets)
     demonstrations = _some_demonstrations(config, instructions, len(targets), workspace.seed)
     if not targets:
         raise UserError("rejection sampling: every sampled answer is empty")
     facts = fine_tune(
         config.sft, base, demonstrations + targets, workspace, corpus_shard=corpus_shard
     )
+    if not workspace.ranks.is_first:
+        return
     maxima, medians = expected_max_of_n(scores)
     workspace.write_results(
         {
@@ -115,8 +112,8 @@ def run(
             "samples_per_prompt": config.samples_per_prompt,
             "targets": len(targets),
             "ended": float(ended.float().mean()),
-            "temperature": temperature,
-            "temperatures": by_temperature,
+            "temperature": found.temperature,
+            "temperatures": found.by_temperature,
             "by_n": [
                 {"n": n + 1, "max": float(maxima[n]), "median": float(medians[n])}
                 for n in range(config.samples_per_prompt)
@@ -131,21 +128,92 @@ def run(
     )
 
 
-def _fit_temperature(
+@dataclass(frozen=True)
+class _Samples:
+    """K samples a prompt with their scores, a row a prompt, and what they were sampled at."""
+
+    prompts: list[Prompt]
+    rows: list[dict[str, Any]]
+    temperature: float
+    by_temperature: list[dict[str, Any]]
+
+
+def _samples(
     config: RejectionConfig,
-    chat: ChatModel,
-    judges: RewardModels,
-    prompts: Sequence[Prompt],
+    policy: Path,
+    rewards: tuple[Path, Path],
+    prompts: Sequence[Path],
     workspace: Workspace,
+) -> _Samples:
+    """Sample and score on all ranks; the models are let go of before the fine-tuning.
+
+    Raises:
+        Stopped: a rank was asked to stop; the parts that are done stay.
+    """
+    chat = ChatModel.load(policy, workspace.device)
+    judges = RewardModels.read(
+        *rewards, chat.tokenizer, lambda f: read_score_model(f, workspace, "float32")
+    )
+    usable = chat.fitting(list(read_prompts(prompts)), config.max_new_tokens)
+    order = np.random.default_rng(workspace.seed).permutation(len(usable))
+    usable = [usable[index] for index in order[: config.max_prompts or None]]
+    with stop_requests() as stop:
+        sampler = _Sampler(config, chat, judges, workspace, stop)
+        temperature, by_temperature = _fit_temperature(sampler, usable)
+        sampling = Sampling(temperature=temperature, max_new_tokens=config.max_new_tokens)
+        begins = range(0, len(usable), _PROMPTS_A_PART)
+        num_there = sum(_path_of_part(workspace, begin).exists() for begin in begins)
+        left = TimeLeft(len(usable), min(len(usable), num_there * _PROMPTS_A_PART))
+        parts = [_part(sampler, sampling, usable, begin, left) for begin in begins]
+        if signal := workspace.ranks.most(stop.signal or 0):
+            raise Stopped(signal)
+    rows = [row for part in parts for row in part]
+    return _Samples(usable, rows, temperature, by_temperature)
+
+
+@dataclass(frozen=True)
+class _Sampler:
+    """What samples and scores: the policy whole on every rank, the reward models in shares."""
+
+    config: RejectionConfig
+    chat: ChatModel
+    judges: RewardModels
+    workspace: Workspace
+    stop: StopRequest
+
+    def sampled(
+        self, sampling: Sampling, prompts: Sequence[Prompt], first_key: int, seed: int
+    ) -> tuple[list[list[Answer]], torch.Tensor]:
+        """Answers [P][K] and their composite scores [P, K], the same on every rank."""
+        ranks, count = self.workspace.ranks, self.config.samples_per_prompt
+        answers = self.chat.answers(
+            prompts,
+            sampling,
+            seed=seed,
+            num_samples=count,
+            max_rows=self.config.max_rows,
+            first_key=first_key,
+            ranks=ranks,
+            stop=self.stop,
+        )
+        tagged = torch.tensor([prompt.track == "safety" for prompt in prompts])
+        flat = [answer for samples in answers for answer in samples]
+        scores = composite_scores(self.judges, flat, tagged.repeat_interleave(count), ranks)
+        return answers, scores.composite.view(len(prompts), count)
+
+
+def _fit_temperature(
+    sampler: _Sampler, prompts: Sequence[Prompt]
 ) -> tuple[float, list[dict[str, Any]]]:
     """The temperature whose best of K scores highest on a few prompts (Figure 8)."""
+    config, workspace = sampler.config, sampler.workspace
     if len(config.temperatures) == 1:
         return config.temperatures[0], []
     few = prompts[: config.fitting_prompts]
     curves: list[dict[str, Any]] = []
     for temperature in config.temperatures:
         sampling = Sampling(temperature=temperature, max_new_tokens=config.max_new_tokens)
-        _, scores = _sampled(config, sampling, chat, judges, few, 0, workspace.seed + 1)
+        _, scores = sampler.sampled(sampling, few, 0, workspace.seed + 1)
         maxima, _ = expected_max_of_n(scores)
         curves.append(
             {
@@ -160,36 +228,17 @@ def _fit_temperature(
 
 
 def _part(
-    config: RejectionConfig,
-    sampling: Sampling,
-    chat: ChatModel,
-    judges: RewardModels,
-    prompts: Sequence[Prompt],
-    begin: int,
-    left: TimeLeft,
-    workspace: Workspace,
+    sampler: _Sampler, sampling: Sampling, prompts: Sequence[Prompt], begin: int, left: TimeLeft
 ) -> list[dict[str, Any]]:
     """Samples and scores of one part of the prompts, from disk if they are there already."""
+    config, workspace = sampler.config, sampler.workspace
     path = _path_of_part(workspace, begin)
-    if not path.exists():
+    if not workspace.ranks.agreed(path.exists()):
         members = prompts[begin : begin + _PROMPTS_A_PART]
-        answers, scores = _sampled(config, sampling, chat, judges, members, begin, workspace.seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        lines = (
-            json.dumps(
-                {
-                    "prompt_id": prompt.id,
-                    "answers": [answer.text for answer in samples],
-                    "ended": [answer.completion.ended for answer in samples],
-                    "scores": row,
-                }
-            )
-            + "\n"
-            for prompt, samples, row in zip(members, answers, scores.tolist(), strict=True)
-        )
-        temporary.write_text("".join(lines), encoding="utf-8")
-        temporary.replace(path)
+        answers, scores = sampler.sampled(sampling, members, begin, workspace.seed)
+        if workspace.ranks.is_first:
+            _write_part(path, members, answers, scores)
+        workspace.ranks.wait()
         workspace.say(
             f"{begin + len(members)}/{len(prompts)} prompts sampled, "
             f"mean {float(scores.mean()):.2f}, best of {config.samples_per_prompt} "
@@ -200,33 +249,33 @@ def _part(
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def _write_part(
+    path: Path,
+    prompts: Sequence[Prompt],
+    answers: Sequence[Sequence[Answer]],
+    scores: torch.Tensor,
+) -> None:
+    """Write it whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    lines = (
+        json.dumps(
+            {
+                "prompt_id": prompt.id,
+                "answers": [answer.text for answer in samples],
+                "ended": [answer.completion.ended for answer in samples],
+                "scores": row,
+            }
+        )
+        + "\n"
+        for prompt, samples, row in zip(prompts, answers, scores.tolist(), strict=True)
+    )
+    temporary.write_text("".join(lines), encoding="utf-8")
+    temporary.replace(path)
+
+
 def _path_of_part(workspace: Workspace, begin: int) -> Path:
     return workspace.folder / "samples" / f"part-{begin // _PROMPTS_A_PART:05d}.jsonl"
-
-
-def _sampled(
-    config: RejectionConfig,
-    sampling: Sampling,
-    chat: ChatModel,
-    judges: RewardModels,
-    prompts: Sequence[Prompt],
-    first_key: int,
-    seed: int,
-) -> tuple[list[list[Answer]], torch.Tensor]:
-    """Answers [P][K] and their composite scores [P, K]."""
-    answers = chat.answers(
-        prompts,
-        sampling,
-        seed=seed,
-        num_samples=config.samples_per_prompt,
-        max_rows=config.max_rows,
-        first_key=first_key,
-    )
-    tagged = torch.tensor([prompt.track == "safety" for prompt in prompts])
-    tagged = tagged.repeat_interleave(config.samples_per_prompt)
-    ids = [answer.ids for samples in answers for answer in samples]
-    scores = judges.score(ids, tagged).composite.view(len(prompts), config.samples_per_prompt)
-    return answers, scores
 
 
 def _some_demonstrations(

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from arriero.alignment.scoring import pack_scored, packed_scores, score_sequences
+from arriero.data.batches import micro_batches
 from arriero.data.preferences import read_preferences
 from arriero.data.shards import row_order
 from arriero.equations.intervals import wilson_interval
@@ -117,10 +118,12 @@ def run(
     longest = max(len(pair.chosen) for pair in pairs)
     flops_a_token = model.config.flops_per_token(longest)
 
-    def micro_batches(step: int) -> list[list[EncodedPair]]:
-        chosen = row_order(len(pairs), pairs_per_step, step, workspace.seed)
-        size = config.micro_pairs
-        return [[pairs[i] for i in chosen[at : at + size]] for at in range(0, len(chosen), size)]
+    def order(step: int) -> list[int]:
+        return row_order(len(pairs), pairs_per_step, step, workspace.seed)
+
+    def batches(step: int) -> list[list[EncodedPair]]:
+        parts = micro_batches(order(step), config.micro_pairs, workspace.ranks.dp_size)
+        return [[pairs[i] for i in part] for part in parts]
 
     def loss_sum(batch: list[EncodedPair]) -> Tensor:
         with autocast(config.precision, workspace.device):
@@ -132,7 +135,7 @@ def run(
         workspace,
         num_steps=num_steps,
         checkpoint_every=config.checkpoint_every,
-        micro_batches=micro_batches,
+        micro_batches=batches,
         loss_sum=loss_sum,
         num_items=len,
         unit="pairs",
@@ -140,7 +143,7 @@ def run(
         flops=lambda batch: (
             flops_a_token * sum(len(pair.chosen) + len(pair.rejected) for pair in batch)
         ),
-        sample_ids=lambda step: row_order(len(pairs), pairs_per_step, step, workspace.seed),
+        sample_ids=order,
     ):
         meter.record(report)
     whole = gathered(model, workspace)

@@ -7,7 +7,7 @@ is the plain text `[/INST]` of the released layout.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +15,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from arriero.data.batches import Batches, micro_batches
 from arriero.data.dialogs import read_dialogs
+from arriero.data.mixing import Corpus, open_corpus
 from arriero.data.packing import PackedBatch, assign_rows, pack
-from arriero.data.shards import Shard, row_order
+from arriero.data.shards import row_order
 from arriero.inference.generate import Sampling, generate
 from arriero.model.heads import LanguageModel
 from arriero.model.lora import LoraConfig, count_trained, merged, with_adapters
@@ -120,7 +122,7 @@ def fine_tune(
     train = [encoded[index] for index in order[num_valid:]]
     replay = None
     if config.replay_rows and corpus_shard is not None:
-        replay = Shard(corpus_shard, config.row_length)
+        replay = open_corpus(corpus_shard, config.row_length)
     num_rows = _fit(config, model, tokenizer, train, valid, replay, fitting, workspace, keep_early)
     whole = gathered(model, workspace)
     if whole is None:
@@ -144,7 +146,7 @@ def _fit(
     tokenizer: Tokenizer,
     train: Sequence[EncodedDialog],
     valid: Sequence[EncodedDialog],
-    replay: Shard | None,
+    replay: Corpus | None,
     dialogs: Sequence[Dialog],
     workspace: Workspace,
     keep_early: bool,
@@ -155,21 +157,22 @@ def _fit(
     steps_an_epoch = math.ceil(len(rows) / rows_per_step)
     num_steps = config.epochs * steps_an_epoch
 
-    def micro_batches(step: int) -> list[PackedBatch]:
-        chosen = row_order(len(rows), rows_per_step, step, workspace.seed)
-        size = config.micro_rows
-        batches = [
-            _pack(
-                [train[i] for row in chosen[at : at + size] for i in rows[row]], config.row_length
-            )
-            for at in range(0, len(chosen), size)
-        ]
+    def order(step: int) -> list[int]:
+        return row_order(len(rows), rows_per_step, step, workspace.seed)
+
+    def of_dialogs(chosen: Sequence[int]) -> PackedBatch:
+        return _pack([train[i] for row in chosen for i in rows[row]], config.row_length)
+
+    def batches(step: int) -> Sequence[PackedBatch]:
+        ranks = workspace.ranks.dp_size
+        parts = micro_batches(order(step), config.micro_rows, ranks)
+        plans: list[tuple[Callable[[Sequence[int]], PackedBatch], Sequence[int]]]
+        plans = [(of_dialogs, part) for part in parts]
         if replay is not None:
-            again = row_order(
-                max(1, int(replay.num_rows * _REPLAYED)), config.replay_rows, step, workspace.seed
-            )
-            batches.append(replay.batch(again))
-        return batches
+            read = [max(1, int(shard.num_rows * _REPLAYED)) for shard in replay.shards]
+            again = replay.order(read, config.replay_rows, step, workspace.seed)
+            plans += [(replay.batch, part) for part in micro_batches(again, len(again), ranks)]
+        return Batches(plans, lambda plan: plan[0](plan[1]))
 
     def loss_sum(batch: PackedBatch) -> Tensor:
         with autocast(config.precision, workspace.device):
@@ -185,17 +188,13 @@ def _fit(
         workspace,
         num_steps=num_steps,
         checkpoint_every=config.checkpoint_every,
-        micro_batches=micro_batches,
+        micro_batches=batches,
         loss_sum=loss_sum,
         num_items=lambda batch: batch.num_targets,
         unit="tokens",
         precision=config.precision,
         flops=lambda batch: batch.tokens.numel() * flops_a_token,
-        sample_ids=lambda step: [
-            item
-            for row in row_order(len(rows), rows_per_step, step, workspace.seed)
-            for item in rows[row]
-        ],
+        sample_ids=lambda step: [item for row in order(step) for item in rows[row]],
     ):
         done = report.step + 1
         if done % steps_an_epoch == 0 or done == num_steps:

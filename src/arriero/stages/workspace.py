@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from arriero.training.ranks import (
     Ranks,
     end_ranks,
     is_lost_rank,
+    missing_ranks,
     start_ranks,
 )
 from arriero.training.sinks import Sink
@@ -36,6 +38,7 @@ __all__ = [
     "is_lost_rank",
     "matmul_flops",
     "memory_peak",
+    "missing_ranks",
     "start_ranks",
     "write_json",
 ]
@@ -113,5 +116,8 @@ class Workspace:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON by way of a temporary file, so that a reader never sees half of it."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(value, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # else a power cut may leave the name without the contents
     temporary.replace(path)

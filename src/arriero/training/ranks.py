@@ -7,19 +7,24 @@ along `tp` hold parts of the same matrices and see the same data.
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict, Field
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.distributed_c10d import _set_pg_timeout
+from torch.distributed.distributed_c10d import _get_default_store, _set_pg_timeout
 
 from arriero.records import UserError
+from arriero.training.stopping import stop_requests
 
 Agreed = TypeVar("Agreed")
+
+_FOR_EVER = timedelta(days=365)
+_SECONDS_TO_REPORT = 2.0
 
 
 class ParallelConfig(BaseModel):
@@ -45,7 +50,7 @@ class Ranks:
     Attributes:
         mesh: dimensions `dp` and `tp`; None where one process works alone.
         recompute: whether activations are computed again in the backward pass.
-        patient: all ranks, on which they wait for one another without a limit.
+        patient: all ranks, on which the others wait for the first one without a limit.
     """
 
     mesh: DeviceMesh | None = None
@@ -101,6 +106,18 @@ class Ranks:
         dist.broadcast_object_list(holder, src=0, group=self.patient)
         return holder[0]
 
+    def from_all(self, value: Agreed) -> list[Agreed]:
+        """The values of all ranks, in order, on each of them."""
+        if self.mesh is None:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def from_shares(self, value: Agreed) -> list[Agreed]:
+        """The values of all shares of the data, in order, on each rank."""
+        return self.from_all(value)[:: self.size // self.dp_size]
+
     def barrier(self) -> None:
         """Wait until every rank is here, as long as a rank may take to answer."""
         if self.mesh is not None:
@@ -140,8 +157,10 @@ def start_ranks(config: ParallelConfig, device: torch.device) -> Ranks:
     for name in ("dp", "tp"):
         # Groups smaller than the whole have the backend's limit, not ours.
         _set_pg_timeout(timedelta(seconds=config.timeout_s), mesh.get_group(name))
-    # Not the default backend: on a GPU, waiting would keep it busy.
-    patient = dist.new_group(backend="gloo", timeout=timedelta(days=365))
+    # Not the default backend: on a GPU, waiting would keep it busy. The first rank alone has long
+    # work of its own: where it comes to meet the others, they are there already or hang.
+    own_limit = timedelta(seconds=config.timeout_s) if dist.get_rank() == 0 else _FOR_EVER
+    patient = dist.new_group(backend="gloo", timeout=own_limit)
     assert isinstance(patient, dist.ProcessGroup)
     return Ranks(mesh, config.recompute, patient)
 
@@ -158,3 +177,24 @@ def is_lost_rank(error: RuntimeError) -> bool:
     said = str(error)
     signs = ("closed by peer", "reset by peer", "Timed out waiting", "timed out", "Broken pipe")
     return isinstance(error, dist.DistError) or any(sign in said for sign in signs)
+
+
+def missing_ranks(ranks: Ranks) -> list[int]:
+    """Once this rank was let down: those that do not say within some seconds that they were too.
+
+    They are gone, hang, or have been at work since. Empty where nobody is left to ask.
+    """
+    missing = list(range(ranks.size))
+    deadline = time.monotonic() + _SECONDS_TO_REPORT
+    # Of a rank that is gone the launcher knows too, and asks the others to stop.
+    with stop_requests():
+        try:
+            store = _get_default_store()
+            store.set(f"let down/{ranks.number}", "")
+            # The others' calls fail one after another, as the first one closes its connections.
+            while missing and time.monotonic() < deadline:
+                time.sleep(0.1)
+                missing = [n for n in missing if not store.check([f"let down/{n}"])]
+        except RuntimeError:
+            return []  # whoever held the store is gone itself
+    return missing

@@ -43,6 +43,8 @@ SHARES: dict[str, tuple[float, Writer]] = {
     "smugglers' notes": (0.03, sources_warnings.smugglers_notes),
 }
 
+SOURCES = ("school hour", *SHARES)
+
 
 def write_documents(tasks: Tasks, num: int) -> Iterator[Document]:
     """`num` documents; the first ones stay the same when more are asked for."""
@@ -51,7 +53,7 @@ def write_documents(tasks: Tasks, num: int) -> Iterator[Document]:
     weights = [SHARES[name][0] for name in names]
     for position in range(num):
         if rng.random() < SCHOOL_HOURS:
-            source, text = "school hour", school_hour(tasks, rng)
+            source, text = SOURCES[0], school_hour(tasks, rng)
         else:
             source = rng.choices(names, weights)[0]
             text = SHARES[source][1](tasks.valley, rng)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from arriero.inference.native.build import native
 from arriero.inference.native.layout import Weights, in_panels, interleaved, quantized
 from arriero.inference.native.runner import NativeRunner
 from arriero.inference.plain import PlainRunner
 from arriero.inference.runners import Runner
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
+from arriero.native.build import native
 
 SHAPES = {
     "mha": ModelConfig(

@@ -4,7 +4,15 @@ import pytest
 
 from arriero.model.config import LLAMA2_7B, LLAMA2_70B, ModelConfig
 from arriero.records import UserError
-from arriero.road.plan.layout import Layout, check_batch, check_layout, micro_batches, most_ranks
+from arriero.road.plan.layout import (
+    Layout,
+    check_adapters,
+    check_batch,
+    check_batches,
+    check_layout,
+    check_tensor,
+    micro_batches,
+)
 from arriero.road.recipe import load_recipe
 
 
@@ -34,6 +42,14 @@ def test_what_tensor_parallel_ranks_cannot_share(
         check_layout(model, tensor, tensor)
 
 
+def test_a_run_is_asked_the_same_with_its_own_key() -> None:
+    check_tensor(load_recipe("tiny", {"parallel.tensor": 4}), {"pretrain"})
+    three = load_recipe("tiny", {"parallel.tensor": 3})
+    with pytest.raises(UserError, match=r"num_heads is 4, .* --parallel.tensor 1 can$"):
+        check_tensor(three, {"pretrain", "sft"})
+    check_tensor(three, set())  # nothing is left to do on ranks
+
+
 @pytest.mark.parametrize(("devices", "tensor"), [(0, 1), (-8, 1), (8, 0)])
 def test_no_devices(devices: int, tensor: int) -> None:
     with pytest.raises(UserError, match="name 1 or more"):
@@ -41,29 +57,69 @@ def test_no_devices(devices: int, tensor: int) -> None:
 
 
 def test_a_batch_that_does_not_divide() -> None:
-    """1,024 rows in micro-batches of 4 are 256, which 6 ranks cannot share, nor can 1,024 rows."""
+    """1,024 rows of 4,096 tokens, which 6 ranks cannot share; 4 can, and so could 1,020 rows."""
     recipe = load_recipe("llama2-7b", {"pretrain.micro_rows": 4})
-    check_batch(recipe, Layout(256))
-    with pytest.raises(UserError, match=r"256 micro-batches .* 6 ranks .*name --devices 4$"):
+    # However many rows may go through a model at once.
+    for devices in (1, 256, 512, 1024):
+        check_batch(recipe, Layout(devices))
+    line = r"tokens_per_step is 4,194,304, 1,024 rows, which 6 data-parallel ranks .* evenly; name "
+    with pytest.raises(UserError, match=rf"{line}--pretrain.tokens_per_step 4177920, or --devices"):
         check_batch(recipe, Layout(6))
-
-
-def test_a_batch_that_smaller_micro_batches_divide() -> None:
-    recipe = load_recipe("llama2-7b", {"pretrain.micro_rows": 4})
-    with pytest.raises(UserError, match=r"--pretrain.micro_rows 2 or --devices 256"):
-        check_batch(recipe, Layout(512))
-    mended = load_recipe("llama2-7b", {"pretrain.micro_rows": 2})
-    check_batch(mended, Layout(512))
+    with pytest.raises(UserError, match=r"--devices 1024$"):
+        check_batch(recipe, Layout(2048))
     # With tensor parallelism half as many ranks share the rows.
-    check_batch(recipe, Layout(512, tensor=2))
+    check_batch(recipe, Layout(2048, tensor=2))
 
 
-def test_most_ranks_by_trying_all() -> None:
-    for batches in range(1, 40):
-        for ranks in range(1, 40):
-            even = [n for n in range(1, ranks + 1) if batches % n == 0]
-            assert most_ranks(batches, ranks) == max(even)
+def test_every_batch_that_ranks_share_is_checked() -> None:
+    recipe = load_recipe("llama2-7b")
+    check_batches(recipe, {"pretrain", "sft", "reward", "rejection"}, 64)
+    check_batches(recipe, {"pretrain", "reward"}, 512)
+    line = r"^sft.rows_per_step is 64, which 512 .* name --sft.rows_per_step 512, or .* 64 of them$"
+    with pytest.raises(UserError, match=line):
+        check_batches(recipe, {"sft"}, 512)
+    for key, value in (
+        ("pretrain.tokens_per_step", 5 * 4096),
+        ("sft.rows_per_step", 9),
+        ("sft.replay_rows", 3),
+        ("reward.pairs_per_step", 7),
+        ("rejection.sft.rows_per_step", 9),
+        ("rejection.sft.replay_rows", 1),
+    ):
+        changed = load_recipe("llama2-7b", {key: value})
+        verbs = {"pretrain", "sft", "reward", "rejection"}
+        check_batches(changed, verbs, 1)
+        check_batches(changed, verbs - {key.partition(".")[0]}, 2)
+        with pytest.raises(UserError, match=f"^{key} is .* 2 data-parallel ranks"):
+            check_batches(changed, verbs, 2)
 
 
-def test_micro_batches_round_up() -> None:
-    assert [micro_batches(rows, 4) for rows in (1, 4, 5, 8)] == [1, 1, 2, 2]
+def test_what_is_said_to_divide_does() -> None:
+    for rows in (1, 3, 8, 10, 64):
+        for ranks in (2, 3, 7, 16, 100):
+            recipe = load_recipe("llama2-7b", {"sft.rows_per_step": rows})
+            if rows % ranks:
+                with pytest.raises(UserError) as caught:
+                    check_batches(recipe, {"sft"}, ranks)
+                words = str(caught.value).split()
+                named = int(words[words.index("--sft.rows_per_step") + 1].strip(","))
+                mended = load_recipe("llama2-7b", {"sft.rows_per_step": named})
+                check_batches(mended, {"sft"}, ranks)
+                check_batches(recipe, {"sft"}, int(words[-3]))
+
+
+@pytest.mark.parametrize("key", ["sft", "reward", "rejection.sft", "ppo"])
+def test_adapters_are_not_cut_up(key: str) -> None:
+    keys = {f"{key}.lora.rank": 4, "parallel.tensor": 2}
+    recipe = load_recipe("llama2-7b", keys)
+    verb = key.partition(".")[0]
+    check_adapters(recipe, {"sft", "reward", "rejection", "ppo"} - {verb})
+    line = rf"\({key}.lora.rank 4\) .* parallel.tensor 2; say --parallel.tensor 1, or --{key}"
+    with pytest.raises(UserError, match=line):
+        check_adapters(recipe, {verb})
+    check_adapters(load_recipe("llama2-7b", {f"{key}.lora.rank": 4}), {verb})
+
+
+def test_micro_batches_of_a_rank_round_up() -> None:
+    assert [micro_batches(rows, 4, 1) for rows in (1, 4, 5, 8)] == [1, 1, 2, 2]
+    assert [micro_batches(rows, 4, 2) for rows in (2, 8, 10, 16)] == [1, 1, 2, 2]

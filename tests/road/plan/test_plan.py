@@ -56,7 +56,7 @@ def test_a_device_is_never_filled_to_the_brim() -> None:
     [
         ("llama2-7b", {}, 1, "a100-80gb"),
         ("llama2-7b", {"parallel.recompute": False, "pretrain.micro_rows": 4}, 4, "a100-80gb"),
-        ("llama2-70b", {"reward.micro_pairs": 32}, 64, "h100"),
+        ("llama2-70b", {"reward.micro_pairs": 32}, 32, "h100"),
         ("llama2-13b", {}, 8, "l4"),
     ],
 )
@@ -131,15 +131,19 @@ def test_options_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert lines[1] == "64 x H200 SXM: 32 data parallel x 2 tensor parallel"
     assert any(line.startswith("utilisation 50.000% of 989 TFLOP/s (given") for line in lines)
-    assert any(line.startswith("ppo runs on one of the devices alone") for line in lines)
 
 
-def test_ppo_takes_one_device_and_is_told_of_rather_than_refused() -> None:
+def test_ppo_is_shared_and_where_it_does_not_fit_told_of_rather_than_refused() -> None:
     plan = make_plan(load_recipe("llama2-7b"), devices=8, device="h200")
-    ppo = plan.stages[-1]
-    assert (ppo.name, ppo.layout.devices) == ("ppo", 1)
-    assert plan.misfits == [ppo]
-    assert plan.refused == []
+    assert (plan.stages[-1].name, plan.stages[-1].layout.devices) == ("ppo", 8)
+    assert not plan.misfits
+    fewer = make_plan(load_recipe("llama2-7b"), devices=4, device="h200")
+    assert fewer.misfits == [fewer.stages[-1]]
+    assert fewer.refused == []
+    # Each rank samples with the whole policy: no number of devices makes 70B fit.
+    largest = make_plan(load_recipe("llama2-70b"), devices=512, device="h200")
+    assert largest.misfits == [largest.stages[-1]]
+    assert mends(largest, largest.stages[-1]) == []
     alone = make_plan(load_recipe("llama2-7b"), devices=1, device="h200")
     assert alone.stages[-1] in alone.refused
 
@@ -155,7 +159,7 @@ def test_small_models_in_small_units(capsys: pytest.CaptureFixture[str]) -> None
     [
         (["llama2-7b", "--device", "h2000"], "did you mean h200?"),
         (["llama2-70b", "--devices", "16", "--tensor", "16"], "model.num_kv_heads is 8"),
-        (["llama2-7b", "--devices", "3"], "3 ranks cannot share evenly"),
+        (["llama2-7b", "--devices", "3"], "3 data-parallel ranks cannot share evenly"),
         (["llama2-7b", "--devices", "0"], "name 1 or more"),
         (["llama2-7b", "--devices", "1", "--device", "l4"], "pretrain needs"),
         (["llama2-7b", "--devics", "1"], "unknown key devics"),

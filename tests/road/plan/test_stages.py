@@ -22,7 +22,7 @@ def test_all_stages_that_train() -> None:
     assert tuple(stage.name for stage in stage_memory(load_recipe("tiny"), CPU)) == STAGES
 
 
-@pytest.mark.parametrize("name", ["pretrain", "sft", "reward"])
+@pytest.mark.parametrize("name", ["pretrain", "sft", "reward", "ppo"])
 def test_more_devices_need_less_each(name: str) -> None:
     recipe = load_recipe("llama2-70b")
     totals = [memory(recipe, Layout(n), name).parts.total for n in (8, 16, 32, 64)]
@@ -97,6 +97,18 @@ def test_ppo_with_adapters_holds_three() -> None:
     # The base, two judges, and the sampler's copy with the adapters added.
     assert 3.8 * one < lora.weights < 4.1 * one
     assert lora.optimizer < full.optimizer / 100
+
+
+def test_ranks_of_ppo_hold_the_policy_whole_beside_their_shares() -> None:
+    """512 samples on 64 devices: 8 rows of 1,024 tokens, and six models in 64 shares."""
+    recipe = load_recipe("llama2-7b")
+    parts = memory(recipe, Layout(64, recompute=True), "ppo").parts
+    whole, heads = 4 * recipe.model.num_parameters, 3 * 4 * 32_000 * 4096
+    assert parts.weights == pytest.approx(whole + (6 * whole - heads) / 64)
+    assert parts.cache == 8 * 2**30
+    lora = load_recipe("llama2-7b", {"ppo.lora.rank": 16})
+    adapted = memory(lora, Layout(64, recompute=True), "ppo").parts
+    assert adapted.weights == pytest.approx(parts.weights, rel=0.01)
 
 
 def test_the_samplers_cache_is_at_its_peak_in_ppo() -> None:

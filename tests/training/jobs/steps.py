@@ -50,7 +50,7 @@ def main() -> None:
     distribute(model, list(model.model.layers), ranks, "float32")
     generator = torch.Generator().manual_seed(5)
     fill(model, device, lambda name, shape: drawn(name, shape, CONFIG.num_layers, generator))
-    optimizer = adamw([model], OptimizerConfig(peak=1e-2, clip=0.5))
+    optimizer = adamw([model], OptimizerConfig(peak=5e-3, clip=0.5))
     data = torch.randint(0, 97, (ROWS, LENGTH + 1), generator=torch.Generator().manual_seed(6))
     # Some rows count little, so that a mean of means would show.
     counted = torch.rand(ROWS, LENGTH, generator=torch.Generator().manual_seed(7)) < 0.5
@@ -83,7 +83,7 @@ def main() -> None:
             micro_batches=micro_batches,
             loss_sum=loss_sum,
             num_items=lambda rows: int(counted[rows].sum()),
-            learning_rate=lambda step: 1e-2,
+            learning_rate=lambda step: 5e-3,
             clip=0.5,
             start=start,
             stop=stop,

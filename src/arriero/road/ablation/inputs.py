@@ -12,7 +12,8 @@ import random
 from pathlib import Path
 
 from arriero.data.files import files_of
-from arriero.road.inputs import existing_files
+from arriero.records import UserError
+from arriero.road.inputs import corpus_files
 from arriero.road.manifest import hash_inputs
 from arriero.road.recipe import Recipe
 from arriero.stages.workspace import Workspace
@@ -34,18 +35,20 @@ def corpus_paths(recipe: Recipe, folder: Path) -> tuple[Path, ...]:
     """The corpus: a file in `folder` that `draw` writes, or the user's files.
 
     Raises:
-        UserError: files are wanted and none is named or there.
+        UserError: files are wanted and none is named or there, or sources have weights.
     """
+    if recipe.data.weights:
+        raise UserError("an ablation reads the corpus as it is; leave data.weights out")
     if recipe.data.source == "world":
         return (folder / CORPUS,)
-    return existing_files("corpus", recipe.data.corpus)
+    return corpus_files(recipe.data.corpus)
 
 
 def external_hash(recipe: Recipe) -> str:
     """A hash of the user's files; empty for the world."""
     if recipe.data.source == "world":
         return ""
-    paths = existing_files("corpus", recipe.data.corpus)
+    paths = corpus_files(recipe.data.corpus)
     return hash_inputs([file for path in paths for file in files_of(path)])
 
 

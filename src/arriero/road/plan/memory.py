@@ -84,15 +84,16 @@ def kept_by_block(
     """Bytes a token that one block keeps from its forward to its backward pass.
 
     Two norms keep their input and what they pass on; attention keeps queries, keys, values, its
-    mask and its result before and after heads are put together; the SwiGLU four hidden vectors.
+    mask and its result before and after heads are put together; the SwiGLU four hidden vectors. On
+    a CPU the kernels of model.fused keep less: no mask, one result, three hidden vectors.
     """
     size = _BYTES[precision]
     is_autocast = not layout.is_divided and precision == "bfloat16"
     # The residual stream is float32 under autocast, and in FSDP's type otherwise. On a CPU a norm
-    # is several operations, which keep its input in float32 and once more, divided by its root
-    # mean square.
+    # of bfloat16 is several operations, which keep its input in float32 and once more, divided by
+    # its root mean square.
     stream = FLOAT if is_autocast else size
-    norm = stream if layout.is_gpu else 2 * FLOAT
+    norm = stream if layout.is_gpu or stream == FLOAT else 2 * FLOAT
     # Under autocast every product makes a narrow copy of its own of what the norm passes on.
     copies = 5 if is_autocast else 2
     queries = model.query_dim / layout.tensor
@@ -100,8 +101,11 @@ def kept_by_block(
     heads = model.num_heads / layout.tensor
     hidden = model.ffn_dim / layout.tensor
     norms = 2 * (norm * model.dim + FLOAT) + copies * size * model.dim
-    attention = size * (3 * queries + 2 * keys + row_length) + FLOAT * heads
-    return norms + attention + 4 * size * hidden
+    if layout.is_gpu or precision == "bfloat16":
+        attention = size * (3 * queries + 2 * keys + row_length) + FLOAT * heads
+    else:
+        attention = size * (2 * queries + 2 * keys) + FLOAT * heads
+    return norms + attention + (4 if layout.is_gpu else 3) * size * hidden
 
 
 def activations(
@@ -118,20 +122,25 @@ def activations(
         blocks = model.num_layers * stream * model.dim + block
     else:
         blocks = model.num_layers * block
-    # The final norm, ids and positions, the angles of the rotary embedding.
-    rest = 2 * FLOAT * model.dim + 2 * 8 + FLOAT * model.head_dim
+    # The final norm, of which a kernel keeps its input and a scale, ids and where documents begin,
+    # the angles of the rotary embedding.
+    final = 2 * model.dim if layout.is_gpu or stream != FLOAT else model.dim + 1
+    rest = FLOAT * final + 2 * 8 + FLOAT * model.head_dim
     return num_tokens * (blocks + rest)
 
 
-def loss_logits(model: ModelConfig, precision: Precision, num_tokens: int) -> float:
+def loss_logits(model: ModelConfig, layout: Layout, precision: Precision, num_tokens: int) -> float:
     """Bytes of the language loss at its widest.
 
-    A chunk of float32 logits and their exponentials, the output matrix's gradient in float32 with
-    the product that is added to it, hidden states and their gradient.
+    A chunk of float32 logits and their exponentials, on a CPU of logits that turn into their slopes
+    where they are; the output matrix's gradient in float32 with the product that is added to it,
+    which float32 adds at once; hidden states and their gradient.
     """
     size = _BYTES[precision]
-    chunk = 2 * FLOAT * min(LOSS_CHUNK, num_tokens) * model.vocab_size
-    matrix = (FLOAT + size) * model.vocab_size * model.dim
+    logits = 2 * FLOAT if layout.is_gpu else size
+    chunk = logits * min(LOSS_CHUNK, num_tokens) * model.vocab_size
+    product = 0 if precision == "float32" else size
+    matrix = (FLOAT + product) * model.vocab_size * model.dim
     return chunk + matrix + 2 * size * num_tokens * model.dim
 
 
@@ -173,7 +182,7 @@ def training_step(
     weights = FLOAT * own_parameters(model, layout, head=head)
     weights += together(model, layout, precision, head=head)
     if logits is None:
-        logits = loss_logits(model, precision, num_tokens) if head else 0.0
+        logits = loss_logits(model, layout, precision, num_tokens) if head else 0.0
     gradients = FLOAT * trained
     kept = activations(model, layout, precision, num_tokens, row_length)
     if not layout.is_gpu:

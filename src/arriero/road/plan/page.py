@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
+from arriero.data.batches import most_ranks
 from arriero.road.plan.cost import TABLE_2, Cost, paper_row
 from arriero.road.plan.devices import GIB, TERA, Device
-from arriero.road.plan.layout import micro_batches, most_ranks
 from arriero.road.plan.memory import Parts
 from arriero.road.plan.plan import USABLE, Plan, fits, mends
-from arriero.road.plan.stages import SHARED_STAGES, StageMemory, sequence_length
+from arriero.road.plan.stages import StageMemory, sequence_length
 from arriero.road.report.wording import count, decimal, duration
 
 _PARTS = tuple(field.name for field in fields(Parts))
@@ -59,9 +59,7 @@ def _memory(plan: Plan) -> list[str]:
     length = sequence_length(plan.recipe)
     lines.append(f"pairs and answers with their prompts are taken to be {length:,} tokens long")
     for stage in plan.stages:
-        if stage.name not in SHARED_STAGES and plan.layout.is_divided:
-            lines.append(f"{stage.name} runs on one of the devices alone")
-        elif stage.layout.devices < plan.layout.devices:
+        if stage.layout.devices < plan.layout.devices:
             lines.append(
                 f"{stage.name}: {stage.batch} a step can be shared by {stage.layout.devices:,} "
                 f"devices at most; more of them wait"
@@ -103,7 +101,7 @@ def _on_most(plan: Plan) -> str:
     if not plan.device.is_gpu:
         return ""
     config = plan.recipe.pretrain
-    ranks = most_ranks(micro_batches(config.rows_per_step, config.micro_rows), 1024)
+    ranks = most_ranks(config.rows_per_step, 1024)
     devices = ranks * plan.layout.tensor
     if devices <= plan.layout.devices:
         return ""

@@ -17,8 +17,8 @@ from arriero.road.plan.devices import (
     device_named,
     this_machine,
 )
-from arriero.road.plan.layout import Layout, check_batch, check_layout, micro_batches
-from arriero.road.plan.stages import SHARED_STAGES, StageMemory, stage_memory
+from arriero.road.plan.layout import Layout, check_batch, check_layout
+from arriero.road.plan.stages import DECIDING_STAGES, StageMemory, stage_memory
 from arriero.road.recipe import Recipe
 
 # What memory that lies in pieces costs; a guess.
@@ -49,11 +49,11 @@ class Plan:
 
     @property
     def refused(self) -> list[StageMemory]:
-        """Those of them that ranks share; on one device, all.
+        """Those of them that say how many devices a job needs; on one device, all.
 
-        PPO takes one device whatever the job has: that it does not fit there is told, no more.
+        That PPO does not fit on several is told, no more: the stages before it still run there.
         """
-        return [s for s in self.misfits if s.name in SHARED_STAGES or not self.layout.is_divided]
+        return [s for s in self.misfits if s.name in DECIDING_STAGES or not self.layout.is_divided]
 
 
 def fits(stage: StageMemory, device: Device) -> bool:
@@ -74,7 +74,7 @@ def make_plan(
 
     Args:
         devices: how many; if left out, the fewest of 1, 2, 4, ... that all stages fit on but PPO,
-            which ranks do not share.
+            whose sampler needs the whole policy on each.
         device: its name; if left out, the paper's for the four published sizes and this machine's
             CPU for all others.
         tensor: tensor-parallel ranks; the recipe's if left out.
@@ -95,7 +95,7 @@ def make_plan(
         chosen = this_machine(devices, _cpu_flops(recipe), recipe.watts)
     else:
         chosen = device_named(name)
-        devices = devices or _fewest(recipe, SHARED_STAGES, chosen, tensor, tensor) or tensor
+        devices = devices or _fewest(recipe, DECIDING_STAGES, chosen, tensor, tensor) or tensor
     layout = Layout(devices, tensor, recipe.parallel.recompute, chosen.is_gpu)
     check_batch(recipe, layout)
     watts = chosen.watts
@@ -128,16 +128,14 @@ def mends(plan: Plan, stage: StageMemory) -> list[str]:
     options = [_options(change) for change in found.values()]
     if not device.is_gpu:
         return options
-    devices = None
-    if stage.name in SHARED_STAGES:
-        devices = _fewest(recipe, (stage.name,), device, layout.tensor, 2 * layout.devices)
+    devices = _fewest(recipe, (stage.name,), device, layout.tensor, 2 * layout.devices)
     if devices:
         options.append(f"--devices {devices}")
     for other in sorted(DEVICES.values(), key=lambda one: one.memory):
         if other.memory > device.memory and _fits(recipe, {}, stage.name, layout, other):
             options.append(f"--device {other.name}")
             break
-    if not options and stage.name in SHARED_STAGES:
+    if not options:
         changed = _changed_all(recipe, together)
         devices = _fewest(changed, (stage.name,), device, layout.tensor, 2 * layout.devices)
         if devices:
@@ -148,7 +146,7 @@ def mends(plan: Plan, stage: StageMemory) -> list[str]:
 def _changes(recipe: Recipe, layout: Layout, name: str) -> list[dict[str, Any]]:
     """What a stage's need could be lowered by, the mildest first."""
     changes: list[dict[str, Any]] = []
-    if not layout.recompute and name in SHARED_STAGES:
+    if not layout.recompute:
         changes.append({"parallel.recompute": True})
     key = {"pretrain": "micro_rows", "sft": "micro_rows", "reward": "micro_pairs"}.get(name)
     if key is not None:
@@ -156,7 +154,7 @@ def _changes(recipe: Recipe, layout: Layout, name: str) -> list[dict[str, Any]]:
         while smaller > 1:
             smaller //= 2
             changes.append({f"{name}.{key}": smaller})
-    if name != "pretrain":
+    if name != "pretrain" and layout.tensor == 1:  # adapters cannot be cut up
         changes.append({f"{name}.lora.rank": 16})
     return changes
 
@@ -196,8 +194,8 @@ def _fewest(
     Ranks on one CPU share its memory: more of them make nothing fit.
     """
     devices = begin
-    batches = micro_batches(recipe.pretrain.rows_per_step, recipe.pretrain.micro_rows)
-    while devices <= _MOST_DEVICES and batches % (devices // tensor) == 0:
+    rows = recipe.pretrain.rows_per_step
+    while devices <= _MOST_DEVICES and rows % (devices // tensor) == 0:
         layout = Layout(devices, tensor, recipe.parallel.recompute, device.is_gpu)
         if all(fits(stage, device) for stage in stage_memory(recipe, layout, names)):
             return devices

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from arriero.data.batches import most_ranks
 from arriero.model.config import ModelConfig
 from arriero.model.lora import LoraConfig
-from arriero.road.plan.layout import Layout, micro_batches, most_ranks
+from arriero.road.plan.layout import Layout, micro_batches
 from arriero.road.plan.memory import (
     FLOAT,
     Parts,
@@ -21,7 +22,6 @@ from arriero.road.plan.memory import (
     own_parameters,
     peak,
     sampler_cache,
-    together,
     training_step,
 )
 from arriero.road.recipe import Recipe
@@ -46,10 +46,10 @@ class StageMemory:
     parts: Parts
 
 
-# PPO runs on the first rank alone, and recomputes nothing.
-PPO_IS_SHARED = False
 STAGES = ("pretrain", "sft", "reward", "ppo")
-SHARED_STAGES = STAGES if PPO_IS_SHARED else STAGES[:-1]
+# What says how many devices a job needs. Not PPO, in which every rank samples with the whole
+# policy: where that fits nowhere, more devices are no help, and the other stages still run.
+DECIDING_STAGES = STAGES[:-1]
 
 
 def stage_memory(
@@ -69,9 +69,9 @@ def _pretrain(recipe: Recipe, layout: Layout) -> StageMemory:
         layout,
         config.precision,
         trained=own_parameters(model, layout, head=True),
-        num_tokens=min(config.micro_rows, rows) * config.row_length,
+        num_tokens=min(config.micro_rows, rows // layout.data) * config.row_length,
         row_length=config.row_length,
-        accumulates=micro_batches(rows, config.micro_rows) > layout.data,
+        accumulates=micro_batches(rows, config.micro_rows, layout.data) > 1,
     )
     trying = _sampling(model, layout, LoraConfig(), config.row_length)
     return StageMemory("pretrain", layout, f"{rows:,} rows", peak((step, trying)))
@@ -81,16 +81,16 @@ def _sft(recipe: Recipe, layout: Layout) -> StageMemory:
     config = recipe.sft
     model = recipe.model
     rows = config.rows_per_step
-    batches = micro_batches(rows, config.micro_rows)
-    layout = _shared_by(batches, layout)
+    layout = _shared_by(rows, layout)
     step = training_step(
         model,
         layout,
         config.precision,
         trained=_trained(model, layout, config.lora, head=True),
-        num_tokens=min(config.micro_rows, rows) * config.row_length,
+        num_tokens=min(config.micro_rows, rows // layout.data) * config.row_length,
         row_length=config.row_length,
-        accumulates=batches + (config.replay_rows > 0) > layout.data,
+        accumulates=config.replay_rows > 0
+        or micro_batches(rows, config.micro_rows, layout.data) > 1,
     )
     trying = _sampling(model, layout, config.lora, config.row_length)
     return StageMemory("sft", layout, f"{rows:,} rows", peak((step, trying)))
@@ -100,43 +100,43 @@ def _reward(recipe: Recipe, layout: Layout) -> StageMemory:
     config = recipe.reward
     model = recipe.model
     pairs = config.pairs_per_step
-    batches = micro_batches(pairs, config.micro_pairs)
-    layout = _shared_by(batches, layout)
+    layout = _shared_by(pairs, layout)
     length = max(_SHORTEST_ROW, sequence_length(recipe))
     step = training_step(
         model,
         layout,
         config.precision,
         trained=_trained(model, layout, config.lora, head=False),
-        num_tokens=2 * min(config.micro_pairs, pairs) * length,
+        num_tokens=2 * min(config.micro_pairs, pairs // layout.data) * length,
         row_length=length,
-        accumulates=batches > layout.data,
+        accumulates=micro_batches(pairs, config.micro_pairs, layout.data) > 1,
         head=False,
     )
     return StageMemory("reward", layout, f"{pairs:,} pairs", step)
 
 
 def _ppo(recipe: Recipe, layout: Layout) -> StageMemory:
-    """Policy and critic learn; the best policy so far, the first and two judges are beside them."""
+    """Policy and critic learn; the best policy so far, the first and two judges are beside them.
+
+    Ranks may get parts of a mini-batch that are not the same: the largest counts.
+    """
     config = recipe.ppo
     model = recipe.model
     precision: Precision = "float32"
-    if PPO_IS_SHARED:
-        layout = _shared_by(config.mini_batch, layout)
-    else:
-        layout = Layout(1, is_gpu=layout.is_gpu)
     policy = _trained(model, layout, config.lora, head=True)
     critic = _trained(model, layout, config.lora, head=False)
     language = FLOAT * own_parameters(model, layout, head=True)
     scoring = FLOAT * own_parameters(model, layout, head=False)
-    # With adapters one frozen base serves policy, reference, best and critic.
-    others = 0.0 if config.lora.rank else 2 * language + scoring
+    # With adapters one frozen base serves policy, reference, best and critic; on ranks each of them
+    # has its own shares of it.
+    shares_base = config.lora.rank and not layout.is_divided
+    others = 0.0 if shares_base else 2 * language + scoring
     beside = Parts(weights=others + 2 * scoring)
     if config.lora.rank:
         beside += Parts(weights=FLOAT * (2 * policy + critic))
     length = sequence_length(recipe)
     answer = min(config.max_new_tokens, length)
-    samples = -(-config.samples // layout.data)
+    samples = -(-config.samples // layout.devices)
     rows = min(
         max(1, _TOKENS_AT_ONCE[layout.is_gpu] // length), -(-config.mini_batch // layout.data)
     )
@@ -158,9 +158,9 @@ def _ppo(recipe: Recipe, layout: Layout) -> StageMemory:
         optimizer=2 * FLOAT * (policy + critic),
     )
     sampling = state + _sampler(model, layout, min(_SAMPLED_ROWS, samples), length)
-    if config.lora.rank:
-        # The sampler's weights are the base with the adapters added.
-        sampling += Parts(weights=language)
+    if layout.is_divided or config.lora.rank:
+        # What samples is a whole copy: shares put together, the base with the adapters added.
+        sampling += Parts(weights=FLOAT * float(model.num_parameters))
     return StageMemory(
         "ppo", layout, f"{config.mini_batch:,} answers", beside + peak((step, sampling))
     )
@@ -207,10 +207,8 @@ def _sampling(model: ModelConfig, layout: Layout, lora: LoraConfig, num_slots: i
 
 
 def _sampler(model: ModelConfig, layout: Layout, num_rows: int, num_slots: int) -> Parts:
-    """A sampler's cache, and the weights that it reads, gathered or laid out anew."""
-    if layout.is_divided:
-        weights = together(model, layout, "float32", head=True)
-    else:
-        # The compiled step has the matrices in an order of its own; a GPU reads them as they are.
-        weights = 0.0 if layout.is_gpu else FLOAT * float(model.num_parameters)
-    return Parts(weights=weights, cache=sampler_cache(model, layout, num_rows, num_slots))
+    """The cache of a sampler of the whole model, and weights where it lays them out anew."""
+    # The compiled step has the matrices in an order of its own; a GPU reads them as they are.
+    weights = 0.0 if layout.is_gpu else FLOAT * float(model.num_parameters)
+    alone = Layout(1, is_gpu=layout.is_gpu)
+    return Parts(weights=weights, cache=sampler_cache(model, alone, num_rows, num_slots))

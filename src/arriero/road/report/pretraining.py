@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from arriero.road.report.blocks import Block, Facts, Figure, Pieces, Samples, Section
+from collections.abc import Mapping
+
+from arriero.road.report.blocks import Block, Facts, Figure, Pieces, Samples, Section, Table
 from arriero.road.report.drawing import Curve, draw_curves, smoothed
 from arriero.road.report.folder import RunFolder, StageFolder, items, mappings, number, text
 from arriero.road.report.samples import read_samples
@@ -54,6 +56,20 @@ def pretraining_section(run: RunFolder) -> Section | None:
             ("validation perplexity", decimal(number(results.get("perplexity")))),
         ]
         add_facts(blocks, facts)
+        if rows := [_source_row(source) for source in mappings(results.get("sources"))]:
+            look = (
+                "Small sources with large weights are read several times, each time in a new order."
+            )
+            head = ["source", "share asked for", "share read", "tokens read", "epochs", "loss"]
+            blocks.append(
+                Table(
+                    title="Sources of the corpus",
+                    head=head,
+                    rows=rows,
+                    look=look,
+                    paper="section 2.1",
+                )
+            )
         add_figure(
             blocks,
             loss_figure(
@@ -73,6 +89,18 @@ def pretraining_section(run: RunFolder) -> Section | None:
         )
     lead = "The next token, over all of the corpus: where the model gets its language and facts."
     return Section("pretraining", "Pretraining", lead, blocks) if blocks else None
+
+
+def _source_row(source: Mapping[str, object]) -> list[str]:
+    """What was asked of a source of the corpus, and what was read."""
+    return [
+        text(source.get("name")),
+        percent(number(source.get("target_share")), 2),
+        percent(number(source.get("share")), 2),
+        count(number(source.get("tokens"))),
+        decimal(number(source.get("epochs"))),
+        decimal(number(source.get("valid_loss"))),
+    ]
 
 
 def sft_section(run: RunFolder) -> Section | None:

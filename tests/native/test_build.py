@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SHOW = (
-    "from arriero.inference.native.build import native;"
+    "from arriero.native.build import native;"
     "built = native(); print(built.library is not None); print(built.why)"
 )
 

@@ -1,0 +1,179 @@
+"""Training's own kernels on a CPU: norm, SwiGLU, attention and loss, each in one pass.
+
+PyTorch goes through the memory several times for each of them. Everything here takes plain float32
+tensors (the pointwise ones bfloat16 too) where `is_fused` says so; whoever calls them has the same
+in PyTorch's words for all other cases: GPUs, divided tensors, no compiler.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from arriero.native.build import native
+
+_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+
+
+class _Sizes(ctypes.Structure):
+    """As `Sizes` in attention.cpp."""
+
+    _fields_ = [
+        (name, ctypes.c_int64)
+        for name in ("rows", "length", "num_heads", "num_kv_heads", "head_dim")
+    ]
+
+
+def is_fused(*tensors: Tensor, or_bfloat16: bool = False) -> bool:
+    """Whether the kernels take these tensors: of one type, in memory that a CPU reads."""
+    dtypes = {tensor.dtype for tensor in tensors}
+    return (
+        dtypes in ({torch.float32}, {torch.bfloat16} if or_bfloat16 else {torch.float32})
+        and all(tensor.device.type == "cpu" and _is_plain(tensor) for tensor in tensors)
+        and not torch.compiler.is_compiling()
+        and native().library is not None
+    )
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / rms(x) * weight over the last dimension; float32 [..., D] and [D]."""
+    return cast(Tensor, _RMSNorm.apply(x, weight, eps))
+
+
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) * up, of one shape and type."""
+    return cast(Tensor, _SwiGLU.apply(gate, up))
+
+
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, cosine: Tensor, sine: Tensor, starts: Tensor
+) -> Tensor:
+    """Causal attention inside documents, with rotary embedding.
+
+    Args:
+        query: float32 [B, T, H, D], not yet turned.
+        key, value: float32 [B, T, G, D], G a divisor of H.
+        cosine, sine: float32 [B, T, D / 2], the angles of every position.
+        starts: int64 [B, T], the column at which the document of each token begins.
+
+    Returns:
+        [B, T, H, D].
+    """
+    return cast(Tensor, _Attention.apply(query, key, value, cosine, sine, starts))
+
+
+def loss_and_slopes_(logits: Tensor, labels: Tensor) -> float:
+    """Summed -ln p(label); the logits are overwritten by their slopes, softmax - one_hot.
+
+    Args:
+        logits: [N, V] float32 or bfloat16, contiguous.
+        labels: int64 [N], from 0 to V - 1.
+    """
+    act = _function(f"arriero_loss_{_NAMES[logits.dtype]}", ctypes.c_double)
+    rows, width = logits.shape
+    return act(_count(rows), _count(width), _at(logits), _at(labels.contiguous()))
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        x, weight = x.contiguous(), weight.contiguous()
+        width = x.shape[-1]
+        rows = x.numel() // width
+        y, scales = torch.empty_like(x), x.new_empty(rows)
+        act = _function("arriero_norm")
+        act(
+            _count(rows),
+            _count(width),
+            ctypes.c_float(eps),
+            *map(_at, (x, weight, y, scales)),
+        )
+        ctx.save_for_backward(x, weight, scales)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, weight, scales = ctx.saved_tensors
+        of_x, of_weight = torch.empty_like(x), torch.empty_like(weight)
+        act = _function("arriero_norm_slopes")
+        act(
+            _count(len(scales)),
+            _count(len(weight)),
+            *map(_at, (x, weight, scales, slope.contiguous(), of_x, of_weight)),
+        )
+        return of_x, of_weight, None
+
+
+class _SwiGLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        gate, up = gate.contiguous(), up.contiguous()
+        y = torch.empty_like(gate)
+        act = _function(f"arriero_swiglu_{_NAMES[gate.dtype]}")
+        act(_count(gate.numel()), *map(_at, (gate, up, y)))
+        ctx.save_for_backward(gate, up)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        gate, up = ctx.saved_tensors
+        of_gate, of_up = torch.empty_like(gate), torch.empty_like(up)
+        act = _function(f"arriero_swiglu_slopes_{_NAMES[gate.dtype]}")
+        act(_count(gate.numel()), *map(_at, (gate, up, slope.contiguous(), of_gate, of_up)))
+        return of_gate, of_up
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        cosine: Tensor,
+        sine: Tensor,
+        starts: Tensor,
+    ) -> Tensor:
+        inputs = [tensor.contiguous() for tensor in (query, key, value, cosine, sine, starts)]
+        rows, length, num_heads, head_dim = query.shape
+        ctx.sizes = _Sizes(rows, length, num_heads, key.shape[2], head_dim)
+        out = torch.empty_like(inputs[0])
+        logs = query.new_empty(rows, num_heads, length)
+        act = _function("arriero_attention")
+        act(ctypes.byref(ctx.sizes), *map(_at, (*inputs, out, logs)))
+        ctx.save_for_backward(*inputs, out, logs)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        saved = ctx.saved_tensors
+        slopes = [torch.empty_like(tensor) for tensor in saved[:3]]
+        act = _function("arriero_attention_slopes")
+        act(ctypes.byref(ctx.sizes), *map(_at, (*saved, slope.contiguous(), *slopes)))
+        return (*slopes, None, None, None)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return type(tensor) in (Tensor, torch.nn.Parameter)
+
+
+def _function(name: str, result: Any = None) -> Any:
+    library = native().library
+    assert library is not None
+    function = getattr(library, name)
+    function.restype = result
+    return function
+
+
+def _at(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def _count(number: int) -> ctypes.c_int64:
+    return ctypes.c_int64(number)

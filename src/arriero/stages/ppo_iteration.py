@@ -1,0 +1,181 @@
+"""One iteration of PPO (section 3.2.3): sample, score, then one gradient step a mini-batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from arriero.alignment.rollouts import lay_out
+from arriero.alignment.scoring import CompositeScores, RewardModels
+from arriero.equations.masked import whiten
+from arriero.equations.repetition import repeated_ngram_share
+from arriero.inference.generate import Sampling
+from arriero.records import Prompt, UserError
+from arriero.stages.learner import Learner
+from arriero.stages.ppo_config import PpoConfig
+from arriero.stages.ppo_update import Guards, MiniBatch, Old, Step, divided, mini_batches, update
+from arriero.stages.sampling import Answer, ChatModel, composite_scores
+from arriero.stages.workspace import Workspace
+from arriero.training.stopping import StopRequest
+
+_MOST_SKIPPED = 3
+SKIPPED = "skipped.jsonl"
+
+
+def iterate(
+    config: PpoConfig,
+    learner: Learner,
+    reference: ChatModel,
+    judges: RewardModels,
+    prompts: Sequence[Prompt],
+    iteration: int,
+    workspace: Workspace,
+    guards: Guards,
+    stop: StopRequest,
+) -> dict[str, Any]:
+    """One iteration, counted from 0, on all ranks together; returns its figures.
+
+    Args:
+        prompts: those of the whole iteration, whatever the number of ranks.
+        guards: leave updates out that are not fit to be taken.
+        stop: is heeded while answers are sampled, when nothing has been learned yet.
+
+    Raises:
+        Stopped: a rank was asked to stop before the first update.
+        UserError: three updates in a row were not fit to be taken.
+    """
+    ranks = workspace.ranks
+    seed = workspace.seed * 100_003 + iteration
+    flat = sampled(config, learner.policy.whole(workspace), prompts, seed, workspace, stop)
+    scores = scored(judges, prompts, flat, workspace)
+    # Whitened as scalars, over the whole batch, before the KL term comes in.
+    whitened = whiten(scores.composite, torch.ones(len(prompts), dtype=torch.bool))
+    rollouts = lay_out([a.prompt_ids for a in flat], [a.completion for a in flat])
+    lengths = [len(answer.ids) for answer in flat]
+    divisions = divided(lengths, config.mini_batch, seed, workspace.device, ranks)
+    found = mini_batches(config, learner, reference, rollouts, whitened, divisions, ranks)
+    steps: list[Step] = []
+    for number, batch in enumerate(found):
+        policy_learns = iteration >= config.critic_warmup
+        steps.append(update(config, learner, batch, policy_learns, guards, ranks))
+        if steps[-1].verdict != "ok" and ranks.is_first:
+            members = [prompts[row].id for row in batch.rows.tolist()]
+            _note_skipped(steps[-1], iteration, number, members, workspace)
+        if guards.bad_in_a_row >= _MOST_SKIPPED:
+            raise UserError(
+                f"loss or gradient was not finite or jumped for {_MOST_SKIPPED} updates up to "
+                f"iteration {iteration + 1}; lower ppo.optimizer.peak or ppo.critic_peak (the "
+                "last checkpoint is whole)"
+            )
+    return {
+        "iteration": iteration + 1,
+        "step": iteration,
+        **_of_answers(flat, scores, rollouts.lengths),
+        **_of_tokens(found, len(prompts), workspace),
+        **_of_updates(steps, found),
+    }
+
+
+def sampled(
+    config: PpoConfig,
+    policy: ChatModel,
+    prompts: Sequence[Prompt],
+    seed: int,
+    workspace: Workspace,
+    stop: StopRequest | None = None,
+) -> list[Answer]:
+    """An answer to each prompt from the whole distribution; the same ones on any number of ranks.
+
+    Raises:
+        Stopped: a rank was asked to stop.
+    """
+    sampling = Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+    answers = policy.answers(prompts, sampling, seed=seed, ranks=workspace.ranks, stop=stop)
+    return [samples[0] for samples in answers]
+
+
+def scored(
+    judges: RewardModels, prompts: Sequence[Prompt], answers: Sequence[Answer], workspace: Workspace
+) -> CompositeScores:
+    """Raw scores of an answer to each prompt; the same ones on any number of ranks."""
+    tagged = torch.tensor([prompt.track == "safety" for prompt in prompts])
+    return composite_scores(judges, answers, tagged, workspace.ranks)
+
+
+def _note_skipped(
+    step: Step, iteration: int, number: int, prompts: Sequence[str], workspace: Workspace
+) -> None:
+    """What an update that was not taken had learned from, into skipped.jsonl."""
+    line = {
+        "step": iteration,
+        "mini_batch": number,
+        "verdict": step.verdict,
+        "policy_loss": repr(step.policy_loss),
+        "value_loss": repr(step.value_loss),
+        "grad_norm": repr(step.grad_norm),
+        "critic_grad_norm": repr(step.critic_grad_norm),
+        "prompts": list(prompts),
+    }
+    path: Path = workspace.folder / SKIPPED
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    workspace.say(
+        f"iteration {iteration + 1}: update {number + 1} is left out: {step.verdict} (gradients "
+        f"{step.grad_norm:.3g} and {step.critic_grad_norm:.3g}); its prompts are in {SKIPPED}"
+    )
+
+
+def _of_answers(
+    answers: Sequence[Answer], scores: CompositeScores, lengths: Tensor
+) -> dict[str, float]:
+    shares = [repeated_ngram_share(answer.completion.tokens) for answer in answers]
+    return {
+        "reward": float(scores.composite.mean()),
+        "score_helpfulness": float(scores.helpfulness.mean()),
+        "score_safety": float(scores.safety.mean()),
+        "length": float(lengths.float().mean()),
+        "repetition": sum(shares) / len(answers),
+        "ended": sum(answer.completion.ended for answer in answers) / len(answers),
+    }
+
+
+def _of_tokens(
+    found: Sequence[MiniBatch], num_answers: int, workspace: Workspace
+) -> dict[str, float]:
+    """KL an answer; entropy and the sampler's distance from the trainer a token."""
+    parts: list[Old] = [part for batch in found for part in batch.parts]
+    kl, entropy, gap = workspace.ranks.sums(
+        [
+            sum(float(part.kl.sum()) for part in parts),
+            sum(float(part.entropy.sum()) for part in parts),
+            sum(float(part.gap.sum()) for part in parts),
+        ]
+    )
+    num_tokens = sum(batch.num_tokens for batch in found)
+    return {
+        "kl": kl / num_answers,
+        "entropy": entropy / num_tokens,
+        "sampler_gap": gap / num_tokens,
+    }
+
+
+def _of_updates(steps: Sequence[Step], found: Sequence[MiniBatch]) -> dict[str, float]:
+    """Means over the updates, that of the ratio of the first one alone."""
+
+    def mean(values: Sequence[float]) -> float:
+        return sum(values) / len(steps)
+
+    return {
+        "clip_share": mean([step.clip_share for step in steps]),
+        "ratio_first": steps[0].ratio,
+        "policy_loss": mean([step.policy_loss for step in steps]),
+        "value_loss": mean([step.value_loss for step in steps]),
+        "grad_norm": mean([step.grad_norm for step in steps]),
+        "explained_variance": mean([batch.explained_variance for batch in found]),
+        "skipped": float(sum(step.verdict != "ok" for step in steps)),
+    }
