@@ -69,6 +69,10 @@ def _explain(error: OSError, again: str) -> str:
     where = error.filename or "while writing"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full ({where}); free some and give {again}"
+    if error.errno == errno.EFBIG:
+        return (
+            f"{where}: larger than the limit on files allows (ulimit -f); raise it and give {again}"
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{where}: not allowed; name another place or mend its permissions"
     if error.errno in (errno.EEXIST, errno.ENOTDIR):

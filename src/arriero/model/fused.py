@@ -29,11 +29,12 @@ class _Sizes(ctypes.Structure):
 
 def is_fused(*tensors: Tensor, or_bfloat16: bool = False) -> bool:
     """Whether the kernels take these tensors: of one type, in memory that a CPU reads."""
-    dtypes = {tensor.dtype for tensor in tensors}
+    if torch.compiler.is_compiling():
+        return False
+    dtype = tensors[0].dtype
     return (
-        dtypes in ({torch.float32}, {torch.bfloat16} if or_bfloat16 else {torch.float32})
-        and all(tensor.device.type == "cpu" and _is_plain(tensor) for tensor in tensors)
-        and not torch.compiler.is_compiling()
+        (dtype == torch.float32 or (or_bfloat16 and dtype == torch.bfloat16))
+        and all(t.device.type == "cpu" and t.dtype == dtype and _is_plain(t) for t in tensors)
         and native().library is not None
     )
 

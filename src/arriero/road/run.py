@@ -203,7 +203,7 @@ def _run_step(
     say(f"[{step.name}] " + ("going on" if began_before else "starting"))
     began = time.perf_counter()
     torch.manual_seed(recipe.seed)
-    at_work = ranks if step.is_parallel else replace(ALONE, recompute=ranks.recompute)
+    at_work = ranks if step.is_parallel else replace(ranks, mesh=None, patient=None)
     workspace = _workspace(
         recipe, folder, device, at_work, lambda line: say(f"[{step.name}] {line}")
     )

@@ -34,6 +34,7 @@ from arriero.stages.sft import save_chat_model
 from arriero.stages.workspace import Workspace
 from arriero.training.checkpoint import load_checkpoint, save_checkpoint
 from arriero.training.meters import Meter, TimeLeft
+from arriero.training.pages import keep_pages
 from arriero.training.sinks import rewind
 from arriero.training.stopping import stop_requests
 
@@ -58,6 +59,7 @@ def run(
         Stopped: the process was asked to stop, and the checkpoint is written.
         UserError: three updates in a row were not fit to be taken.
     """
+    keep_pages()
     ranks = workspace.ranks
     learner, reference, judges = _models(config, start, rewards, workspace)
     usable = reference.fitting(list(read_prompts(prompts)), config.max_new_tokens)

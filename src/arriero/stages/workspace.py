@@ -44,6 +44,9 @@ __all__ = [
 ]
 
 
+_MUCH_SLOWER = 2.0
+
+
 @dataclass(frozen=True)
 class Workspace:
     """A stage's place in a run.
@@ -87,6 +90,13 @@ class Workspace:
         """What the stage's figures are measured against; all ranks together."""
         dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         size = self.ranks.size
+        if dtype == torch.bfloat16 and self.device.type == "cpu":
+            times = matmul_flops(self.device, torch.float32) / matmul_flops(self.device, dtype)
+            if times > _MUCH_SLOWER:
+                self.say(
+                    f"this processor multiplies bfloat16 {times:.0f} times as slowly as float32; "
+                    "precision = float32 is faster"
+                )
         return Machine(
             self.device,
             size * matmul_flops(self.device, dtype),

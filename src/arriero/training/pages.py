@@ -11,8 +11,7 @@ import ctypes
 from functools import cache
 
 # Of mallopt, see malloc.h. A threshold of -1 is never reached.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
-_STRIDE = 64 << 20  # bytes that are asked of the system at once
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 @cache
@@ -22,5 +21,5 @@ def keep_pages() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, _STRIDE))
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1))
     return all(mallopt(name, value) == 1 for name, value in settings)

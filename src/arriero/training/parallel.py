@@ -65,6 +65,9 @@ def distribute(
     if ranks.recompute:
         for block in blocks:
             block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+    if ranks.compile:
+        for block in blocks:
+            block.compile()
     if ranks.mesh is None:
         return
     if ranks.mesh["tp"].size() > 1:

@@ -38,6 +38,10 @@ class ParallelConfig(BaseModel):
     recompute: bool = Field(
         default=False, description="compute activations again in the backward pass, to save memory"
     )
+    compile: bool = Field(
+        default=False,
+        description="compile each block (torch.compile): for GPUs, a CPU has kernels of its own",
+    )
     timeout_s: float = Field(
         default=600, gt=0, description="seconds after which a rank that does not answer is lost"
     )
@@ -50,11 +54,13 @@ class Ranks:
     Attributes:
         mesh: dimensions `dp` and `tp`; None where one process works alone.
         recompute: whether activations are computed again in the backward pass.
+        compile: whether blocks are compiled.
         patient: all ranks, on which the others wait for the first one without a limit.
     """
 
     mesh: DeviceMesh | None = None
     recompute: bool = False
+    compile: bool = False
     patient: dist.ProcessGroup | None = None
 
     @property
@@ -145,7 +151,7 @@ def start_ranks(config: ParallelConfig, device: torch.device) -> Ranks:
             "start a multiple of it, or name a divisor"
         )
     if world == 1:
-        return Ranks(recompute=config.recompute)
+        return Ranks(recompute=config.recompute, compile=config.compile)
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     if not dist.is_initialized():
@@ -162,7 +168,7 @@ def start_ranks(config: ParallelConfig, device: torch.device) -> Ranks:
     own_limit = timedelta(seconds=config.timeout_s) if dist.get_rank() == 0 else _FOR_EVER
     patient = dist.new_group(backend="gloo", timeout=own_limit)
     assert isinstance(patient, dist.ProcessGroup)
-    return Ranks(mesh, config.recompute, patient)
+    return Ranks(mesh, config.recompute, config.compile, patient)
 
 
 def end_ranks(ranks: Ranks) -> None:

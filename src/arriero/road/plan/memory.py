@@ -21,9 +21,9 @@ FLOAT = 4
 _BYTES: dict[Precision, int] = {"float32": 4, "bfloat16": 2}
 # The loss makes logits for so many tokens at a time.
 LOSS_CHUNK = 4096
-# Short-lived tensors leave holes between those that are kept, which a CPU's allocator does not give
-# back: a third of what is kept (fitted to benchmarks/plan_memory.py).
-_CPU_HOLES = 1.35
+# Short-lived tensors leave holes between those that are kept, and a CPU's allocator gives nothing
+# back (training.pages): so much of everything else (fitted to benchmarks/plan_memory.py).
+_CPU_HOLES = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Parts:
     activations: float = 0.0
     logits: float = 0.0
     cache: float = 0.0
+    holes: float = 0.0
 
     @property
     def total(self) -> float:
@@ -185,8 +186,6 @@ def training_step(
         logits = loss_logits(model, layout, precision, num_tokens) if head else 0.0
     gradients = FLOAT * trained
     kept = activations(model, layout, precision, num_tokens, row_length)
-    if not layout.is_gpu:
-        kept *= _CPU_HOLES
     ends = (2 if head else 1) * model.vocab_size * model.dim
     arriving = model.num_block_parameters / layout.tensor + ends if layout.is_divided else 0.0
     state = Parts(weights=weights, optimizer=2 * FLOAT * trained)
@@ -195,4 +194,5 @@ def training_step(
     # the ranks: in the type of the products, and in float32 on their way.
     at_end = Parts(gradients=gradients + arriving * (_BYTES[precision] + FLOAT))
     at_end += Parts(activations=num_tokens * kept_by_block(model, layout, precision, row_length))
-    return state + peak((at_loss, at_end))
+    parts = state + peak((at_loss, at_end))
+    return parts if layout.is_gpu else parts + Parts(holes=_CPU_HOLES * parts.total)
