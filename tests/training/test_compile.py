@@ -27,7 +27,7 @@ def test_compiled_blocks() -> None:
         model = LanguageModel.fresh(CONFIG, 0)
         blocks = list(model.model.layers)
         distribute(model, blocks, Ranks(recompute=True, compile=compiled), "float32")
-        assert all((b._compiled_call_impl is not None) == compiled for b in blocks)  # pyright: ignore[reportPrivateUsage]
+        assert all((b._compiled_call_impl is not None) == compiled for b in blocks)
         logits = model(tokens, segments=segments)
         logits.square().mean().backward()
         found.append([logits.detach(), *(p.grad for p in model.parameters() if p.grad is not None)])

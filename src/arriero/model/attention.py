@@ -52,8 +52,8 @@ class Attention(nn.Module):
         v = self.v_proj(x).view(num_rows, length, -1, head_dim)
         if cached is None and fused.is_fused(q, k, v):
             starts = x.new_zeros(x.shape[:2], dtype=torch.int64) if starts is None else starts
-            angles = (angle.squeeze(1).expand(num_rows, -1, -1) for angle in (cosine, sine))
-            y = fused.attention(q, k, v, *angles, starts)
+            cosine, sine = (x.squeeze(1).expand(num_rows, -1, -1) for x in (cosine, sine))
+            y = fused.attention(q, k, v, cosine, sine, starts)
             return self.o_proj(y.view(num_rows, length, -1))
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         q, k = rotate(q, cosine, sine), rotate(k, cosine, sine)

@@ -41,12 +41,12 @@ def is_fused(*tensors: Tensor, or_bfloat16: bool = False) -> bool:
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / rms(x) * weight over the last dimension; float32 [..., D] and [D]."""
-    return cast(Tensor, _RMSNorm.apply(x, weight, eps))
+    return _apply(_RMSNorm, x, weight, eps)
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) * up, of one shape and type."""
-    return cast(Tensor, _SwiGLU.apply(gate, up))
+    return _apply(_SwiGLU, gate, up)
 
 
 def attention(
@@ -63,7 +63,7 @@ def attention(
     Returns:
         [B, T, H, D].
     """
-    return cast(Tensor, _Attention.apply(query, key, value, cosine, sine, starts))
+    return _apply(_Attention, query, key, value, cosine, sine, starts)
 
 
 def loss_and_slopes_(logits: Tensor, labels: Tensor) -> float:
@@ -158,6 +158,11 @@ class _Attention(torch.autograd.Function):
         act = _function("arriero_attention_slopes")
         act(ctypes.byref(ctx.sizes), *map(_at, (*saved, slope.contiguous(), *slopes)))
         return (*slopes, None, None, None)
+
+
+def _apply(function: type[torch.autograd.Function], *inputs: Any) -> Tensor:
+    # torch leaves the type of `apply` open.
+    return cast(Tensor, function.apply(*inputs))  # pyright: ignore[reportUnknownMemberType]
 
 
 def _is_plain(tensor: Tensor) -> bool:
