@@ -113,8 +113,17 @@ def test_what_is_no_longer_whole_is_found(tokenizer: Tokenizer, tmp_path: Path, 
 @pytest.mark.parametrize("facts", ["{}", "[]", '{"sha256": 1}', "{", '{"sha256": {}}'])
 def test_facts_without_hashes(tokenizer: Tokenizer, tmp_path: Path, facts: str) -> None:
     write_shard(TEXTS, tokenizer, tmp_path)
-    (tmp_path / "shard.json").write_text(facts)
-    assert flaw(tmp_path) == "shard.json says nothing of hashes"
+    (tmp_path / "shard.json").write_text(facts + "\n")
+    assert flaw(tmp_path) == "shard.json is not as it was written"
+
+
+def test_every_flipped_bit_of_the_facts_is_found(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    write_shard(TEXTS, tokenizer, tmp_path)
+    path = tmp_path / "shard.json"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert flaw(tmp_path), (place, path.read_bytes())
 
 
 def test_a_shard_that_was_cut_short_is_never_mapped(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -61,6 +61,21 @@ def test_chunked_in_half_precision_is_near_float32() -> None:
         torch.testing.assert_close(grad.float(), reference, rtol=5e-2, atol=5e-2)
 
 
+def test_chunked_under_autocast_is_near_float32() -> None:
+    """Weights and hidden states float32, products bfloat16: as a stage trains on one process."""
+    hidden, head, targets, mask = batch(3)
+    hidden.requires_grad_()
+    head.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = chunked_token_loss_sum(hidden, head, targets, mask, 4)
+    assert loss.dtype == torch.float32
+    grads = torch.autograd.grad(loss, (hidden, head))
+    expected = torch.autograd.grad(token_loss_sum(hidden @ head.T, targets, mask), (hidden, head))
+    for grad, reference in zip(grads, expected, strict=True):
+        assert grad.dtype == torch.float32
+        torch.testing.assert_close(grad, reference, rtol=5e-2, atol=5e-2)
+
+
 def test_chunked_leaves_rows_outside_the_mask_alone() -> None:
     hidden, head, targets, mask = batch(4)
     clean = chunked_token_loss_sum(hidden, head, targets, mask, 2)

@@ -122,10 +122,11 @@ def test_loss_and_slopes(dtype: torch.dtype, width: int) -> None:
     close(logits.float(), slopes, atol=1e-6 if dtype == torch.float32 else 2**-8, rtol=2**-8)
 
 
-@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
-def test_a_row_that_is_not_finite_is_seen(broken: float) -> None:
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("column", [0, 7, 19])
+def test_a_row_that_is_not_finite_is_seen(broken: float, column: int) -> None:
     logits = torch.zeros(2, 20)
-    logits[1, 7] = broken
+    logits[1, column] = broken
     loss = fused.loss_and_slopes_(logits, torch.tensor([7, 7]))
     assert not torch.tensor(loss).isfinite()
     assert bool(logits[0].isfinite().all())
@@ -154,3 +155,36 @@ def test_what_the_kernels_take() -> None:
     assert fused.is_fused(x.bfloat16(), or_bfloat16=True)
     assert not fused.is_fused(x, x.bfloat16(), or_bfloat16=True)
     assert not fused.is_fused(x.to("meta"))
+
+
+def scattered(*shape: int) -> list[Tensor]:
+    """Slopes as autograd hands them on: not side by side in memory, and one number many times."""
+    turned = drawn(*reversed(shape), seed=9).detach().permute(*reversed(range(len(shape))))
+    return [turned, torch.tensor(0.5).expand(shape)]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_slopes_that_are_not_contiguous(which: int) -> None:
+    """A copy that is made for a kernel must outlive the call."""
+    x, weight = drawn(512, 1024), drawn(1024, seed=1)
+    slope = scattered(512, 1024)[which]
+    for own, plain, inputs in (
+        (fused.rms_norm(x, weight, 1e-5), F.rms_norm(x, (1024,), weight, 1e-5), (x, weight)),
+        (fused.swiglu(x, x * 2), F.silu(x) * (x * 2), (x,)),
+    ):
+        slopes = [torch.autograd.grad(y, inputs, slope) for y in (own, plain)]
+        close(*slopes, atol=1e-3, rtol=1e-4)
+    q, k, v = (drawn(2, 64, 4, 32, seed=seed) for seed in (1, 2, 3))
+    angles, starts = torch.zeros(2, 64, 16), torch.zeros(2, 64, dtype=torch.int64)
+    slope = scattered(2, 64, 4, 32)[which]
+    slopes = [
+        torch.autograd.grad(act(q, k, v, angles.cos(), angles.sin(), starts), (q, k, v), slope)
+        for act in (fused.attention, plain_attention)
+    ]
+    close(*slopes, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("label", [-1, 20])
+def test_a_label_outside_the_vocabulary(label: int) -> None:
+    with pytest.raises(IndexError, match="vocabulary of 20"):
+        fused.loss_and_slopes_(torch.zeros(2, 20), torch.tensor([3, label]))

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from arriero.cli import main
+from arriero.road.drive import _first_changed
 from arriero.road.lock import locked
 from arriero.road.recipe import load_recipe, to_toml
+from arriero.road.stations import stations
 
 from .conftest import SMALL
 
@@ -37,6 +39,17 @@ def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "small.toml"
     path.write_text(to_toml(load_recipe("tiny", SMALL)))
     return path
+
+
+def test_what_a_changed_recipe_does_anew_is_checked(tmp_path: Path) -> None:
+    """A stage that is done is looked at again once its part of the recipe is another one."""
+    before = load_recipe("tiny", SMALL)
+    (tmp_path / "recipe.toml").write_text(to_toml(before))
+    assert _first_changed(stations(before, tmp_path), tmp_path) == len(stations(before, tmp_path))
+    after = stations(load_recipe("tiny", {**SMALL, "sft.rows_per_step": 3}), tmp_path)
+    assert after[_first_changed(after, tmp_path)].verb == "sft"
+    (tmp_path / "recipe.toml").write_text("of = 'another version'")
+    assert _first_changed(after, tmp_path) == 0
 
 
 @pytest.mark.slow

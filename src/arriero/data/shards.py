@@ -72,7 +72,7 @@ def write_tokens(documents: Iterable[Sequence[int]], vocab_size: int, folder: Pa
     }
     # Last and whole: with this file the shard stands.
     temporary = folder / f".{_FACTS}.tmp"
-    temporary.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    temporary.write_text(_written(facts), encoding="utf-8")
     temporary.replace(folder / _FACTS)
     return total
 
@@ -88,14 +88,21 @@ def flaw(folder: Path) -> str:
     Reads every byte: a gigabyte takes about a second.
     """
     try:
-        hashes = _facts(folder)["sha256"]
+        facts = _facts(folder)
+        if (folder / _FACTS).read_text(encoding="utf-8") != _written(facts):
+            return f"{_FACTS} is not as it was written"
+        hashes = facts["sha256"]
         for name in (_TOKENS, _STARTS):
             if _sha256(folder / name) != hashes[name]:
                 return f"{name} does not have its hash any more"
+        size = facts["tokens"] * np.dtype(facts["dtype"]).itemsize
+        num_documents = len(np.load(folder / _STARTS, mmap_mode="r"))
+        if (size, facts["documents"]) != ((folder / _TOKENS).stat().st_size, num_documents):
+            return f"{_FACTS} tells of other tokens"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
-    except (ValueError, KeyError, TypeError):
-        return f"{_FACTS} says nothing of hashes"
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return f"{_FACTS} is not as it was written"
     return ""
 
 
@@ -183,6 +190,10 @@ def rows_from(num_rows: int, position: int, count: int, seed: int, stream: int =
 def _permutation(num_rows: int, seed: int, epoch: int, stream: int) -> NDArray[Any]:
     order = np.random.default_rng((seed, epoch, stream)).permutation(num_rows)
     return order.astype(np.min_scalar_type(num_rows))
+
+
+def _written(facts: dict[str, Any]) -> str:
+    return json.dumps(facts) + "\n"
 
 
 def _facts(folder: Path) -> dict[str, Any]:

@@ -62,7 +62,6 @@ class _ChunkedLoss(torch.autograd.Function):
             label = labels[start : start + chunk]
             loss, slope = _loss_and_slopes(F.linear(part, head_weight), label)
             total += loss
-            slope = slope.to(part.dtype)
             if hidden_grad is not None:
                 hidden_grad[start : start + chunk] = slope @ head_weight
             if weight_grad is None:
@@ -91,11 +90,13 @@ class _ChunkedLoss(torch.autograd.Function):
 
 
 def _loss_and_slopes(logits: Tensor, labels: Tensor) -> tuple[Tensor | float, Tensor]:
-    """Summed loss of rows of logits, which are used up, and its slopes by them."""
+    """Summed loss of rows of logits, which are used up, and its slopes by them, in their type."""
     if is_fused(logits, or_bfloat16=True):
         return loss_and_slopes_(logits, labels), logits
-    logits, labels = at_least_float32(logits), labels.unsqueeze(-1)
+    dtype, labels = logits.dtype, labels.unsqueeze(-1)
+    logits = at_least_float32(logits)
     normalizer = logits.logsumexp(-1, keepdim=True)
     loss = (normalizer - logits.gather(-1, labels)).sum()
     slopes = logits.sub_(normalizer).exp_()
-    return loss, slopes.scatter_add_(-1, labels, torch.full_like(normalizer, -1.0))
+    slopes.scatter_add_(-1, labels, torch.full_like(normalizer, -1.0))
+    return loss, slopes.to(dtype)

@@ -73,9 +73,11 @@ def loss_and_slopes_(logits: Tensor, labels: Tensor) -> float:
         logits: [N, V] float32 or bfloat16, contiguous.
         labels: int64 [N], from 0 to V - 1.
     """
-    act = _function(f"arriero_loss_{_NAMES[logits.dtype]}", ctypes.c_double)
     rows, width = logits.shape
-    return act(_count(rows), _count(width), _at(logits), _at(labels.contiguous()))
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < width:
+        raise IndexError(f"a label is outside the vocabulary of {width}")
+    name = f"arriero_loss_{_NAMES[logits.dtype]}"
+    return _call(name, rows, width, logits, labels.contiguous(), result=ctypes.c_double)
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -85,13 +87,7 @@ class _RMSNorm(torch.autograd.Function):
         width = x.shape[-1]
         rows = x.numel() // width
         y, scales = torch.empty_like(x), x.new_empty(rows)
-        act = _function("arriero_norm")
-        act(
-            _count(rows),
-            _count(width),
-            ctypes.c_float(eps),
-            *map(_at, (x, weight, y, scales)),
-        )
+        _call("arriero_norm", rows, width, eps, x, weight, y, scales)
         ctx.save_for_backward(x, weight, scales)
         return y
 
@@ -100,12 +96,8 @@ class _RMSNorm(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, weight, scales = ctx.saved_tensors
         of_x, of_weight = torch.empty_like(x), torch.empty_like(weight)
-        act = _function("arriero_norm_slopes")
-        act(
-            _count(len(scales)),
-            _count(len(weight)),
-            *map(_at, (x, weight, scales, slope.contiguous(), of_x, of_weight)),
-        )
+        sizes, slope = (len(scales), len(weight)), slope.contiguous()
+        _call("arriero_norm_slopes", *sizes, x, weight, scales, slope, of_x, of_weight)
         return of_x, of_weight, None
 
 
@@ -114,8 +106,7 @@ class _SwiGLU(torch.autograd.Function):
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
         gate, up = gate.contiguous(), up.contiguous()
         y = torch.empty_like(gate)
-        act = _function(f"arriero_swiglu_{_NAMES[gate.dtype]}")
-        act(_count(gate.numel()), *map(_at, (gate, up, y)))
+        _call(f"arriero_swiglu_{_NAMES[gate.dtype]}", gate.numel(), gate, up, y)
         ctx.save_for_backward(gate, up)
         return y
 
@@ -124,8 +115,8 @@ class _SwiGLU(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
         gate, up = ctx.saved_tensors
         of_gate, of_up = torch.empty_like(gate), torch.empty_like(up)
-        act = _function(f"arriero_swiglu_slopes_{_NAMES[gate.dtype]}")
-        act(_count(gate.numel()), *map(_at, (gate, up, slope.contiguous(), of_gate, of_up)))
+        name = f"arriero_swiglu_slopes_{_NAMES[gate.dtype]}"
+        _call(name, gate.numel(), gate, up, slope.contiguous(), of_gate, of_up)
         return of_gate, of_up
 
 
@@ -145,8 +136,7 @@ class _Attention(torch.autograd.Function):
         ctx.sizes = _Sizes(rows, length, num_heads, key.shape[2], head_dim)
         out = torch.empty_like(inputs[0])
         logs = query.new_empty(rows, num_heads, length)
-        act = _function("arriero_attention")
-        act(ctypes.byref(ctx.sizes), *map(_at, (*inputs, out, logs)))
+        _call("arriero_attention", ctx.sizes, *inputs, out, logs)
         ctx.save_for_backward(*inputs, out, logs)
         return out
 
@@ -155,8 +145,7 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         saved = ctx.saved_tensors
         slopes = [torch.empty_like(tensor) for tensor in saved[:3]]
-        act = _function("arriero_attention_slopes")
-        act(ctypes.byref(ctx.sizes), *map(_at, (*saved, slope.contiguous(), *slopes)))
+        _call("arriero_attention_slopes", ctx.sizes, *saved, slope.contiguous(), *slopes)
         return (*slopes, None, None, None)
 
 
@@ -169,17 +158,22 @@ def _is_plain(tensor: Tensor) -> bool:
     return type(tensor) in (Tensor, torch.nn.Parameter)
 
 
-def _function(name: str, result: Any = None) -> Any:
+def _call(name: str, *arguments: Any, result: Any = None) -> Any:
+    """Call a kernel; tensors go as addresses, which hold as long as this has the tensors."""
     library = native().library
     assert library is not None
     function = getattr(library, name)
     function.restype = result
-    return function
+    return function(*map(_as_c, arguments))
 
 
-def _at(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
-
-
-def _count(number: int) -> ctypes.c_int64:
-    return ctypes.c_int64(number)
+def _as_c(argument: Any) -> Any:
+    match argument:
+        case Tensor():
+            return ctypes.c_void_p(argument.data_ptr())
+        case int():
+            return ctypes.c_int64(argument)
+        case float():
+            return ctypes.c_float(argument)
+        case _:
+            return ctypes.byref(argument)

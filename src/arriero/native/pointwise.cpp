@@ -25,7 +25,7 @@ inline void put(uint16_t* to, Vector x) {  // to the nearest, ties to even; NaN 
   std::memcpy(to, &halves, sizeof halves);
 }
 
-// act(i, load, store) on whole vectors, and once on a padded copy of what is left.
+// act(x, y) on whole vectors, and once on a padded copy of what is left.
 template <class T, int INPUTS, int OUTPUTS, class Act>
 inline void each(int64_t count, const T* const (&in)[INPUTS], T* const (&out)[OUTPUTS], Act act) {
   int64_t i = 0;
@@ -90,18 +90,22 @@ double loss_and_slopes(int64_t rows, int64_t width, T* logits, const int64_t* la
     for (int64_t r = 0; r < rows; r++) {
       T* row = logits + r * width;
       const int64_t whole = width / LANES * LANES;
-      Vector tops = all(-INFINITY);
+      Vector tops = all(-INFINITY), broken{};
       for (int64_t i = 0; i < whole; i += LANES) {
         const Vector x = load(row + i);
         store(room.data() + i, x);
         tops = x > tops ? x : tops;
+        broken += x - x;  // 0, or NaN for what is not finite
       }
-      float top = -INFINITY;
+      float top = -INFINITY, taint = total(broken);
       if (whole < width) {
         T last[LANES] = {};
         std::copy(row + whole, row + width, last);
         store(room.data() + whole, load(last));
-        for (int64_t i = whole; i < width; i++) top = std::max(top, room[i]);
+        for (int64_t i = whole; i < width; i++) {
+          top = std::max(top, room[i]);
+          taint += room[i] - room[i];
+        }
         std::fill(room.begin() + width, room.end(), -INFINITY);
       }
       for (int lane = 0; lane < LANES; lane++) top = std::max(top, tops[lane]);
@@ -113,10 +117,9 @@ double loss_and_slopes(int64_t rows, int64_t width, T* logits, const int64_t* la
         sums += mass;
       }
       const float sum = total(sums);
-      losses[r] = std::log(sum) + static_cast<double>(top) - own;
-      const float share = 1.0f / sum;
       // What is not finite anywhere in a row shows in all of it.
-      const float taint = (losses[r] - losses[r]) == 0 ? 0.0f : NAN;
+      losses[r] = std::log(sum) + static_cast<double>(top) - own + taint;
+      const float share = 1.0f / sum;
       room[labels[r]] -= sum;
       const float* from = room.data();
       for (int64_t i = 0; i < whole; i += LANES) put(row + i, load(from + i) * share + taint);

@@ -13,7 +13,7 @@ from arriero.road.forecast import forecast
 from arriero.road.lock import locked
 from arriero.road.manifest import current_stages, read_manifest
 from arriero.road.plan.layout import check_adapters, check_batches, check_tensor
-from arriero.road.recipe import Recipe
+from arriero.road.recipe import Recipe, load_recipe
 from arriero.road.report import write_report
 from arriero.road.run import Step, choose_device, forget, run_steps, say_nothing
 from arriero.road.stations import stations
@@ -73,7 +73,12 @@ def _drive(
         allowed = [step.name for step in steps if step.verb == only]
         if not run.is_dir():
             raise UserError(f"{run}: no such run; `arriero run` makes one")
-    to_do = [step for step in steps if step in again or read_manifest(run / step.name) is None]
+    changed = _first_changed(steps, run)
+    to_do = [
+        step
+        for number, step in enumerate(steps)
+        if number >= changed or step in again or read_manifest(run / step.name) is None
+    ]
     shared = {s.verb for s in to_do if s.is_parallel and (allowed is None or s.name in allowed)}
     check_tensor(recipe, shared)
     check_batches(recipe, shared, ranks.dp_size)
@@ -81,7 +86,7 @@ def _drive(
     _check_writable(run, to_do)
     _say_forecast(recipe, run, say)
     if choose_device(recipe).type == "cpu" and native().library is None:
-        say(f"sampling is not compiled, so it takes two to six times as long: {native().why}")
+        say(f"nothing is compiled, so sampling takes two to six times as long: {native().why}")
     if not ranks.is_first:
         run_steps(steps, recipe, run, say, only=allowed, ranks=ranks)
         return None
@@ -93,6 +98,18 @@ def _drive(
         report = write_report(run)
     say(f"report: {report}")
     return report
+
+
+def _first_changed(steps: Sequence[Step], run: Path) -> int:
+    """Place of the first step that the run's own recipe had otherwise, if it can be read."""
+    try:
+        before = {
+            step.name: step.config for step in stations(load_recipe(str(run / "recipe.toml")), run)
+        }
+    except (OSError, UserError):
+        return 0
+    places = (n for n, step in enumerate(steps) if before.get(step.name) != step.config)
+    return next(places, len(steps))
 
 
 def newest_chat_model(run: Path) -> Path | None:

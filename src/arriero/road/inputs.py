@@ -131,8 +131,10 @@ def _named(entry: str) -> tuple[str, str]:
     """
     name, equals, path = entry.partition("=")
     if equals and "/" not in name and not Path(entry).exists():
+        if not name:
+            raise UserError(f"{entry} gives a source no name; say NAME{entry}")
         return name, path
-    name = Path(entry).name
+    name = Path(entry).resolve().name
     return name.lstrip(".").partition(".")[0] or name, entry
 
 

@@ -86,7 +86,10 @@ def _pairs(value: Any) -> Any:
     for item in value:
         if not str(item).rpartition("=")[0]:
             raise ValueError(f"{item!r} is no NAME=NUMBER")
-    return dict(str(item).rsplit("=", 1) for item in value)
+    pairs = dict(str(item).rsplit("=", 1) for item in value)
+    if len(pairs) < len(value):
+        raise ValueError(f"a source is named twice: {' '.join(map(str, value))}")
+    return pairs
 
 
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]

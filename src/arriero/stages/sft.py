@@ -171,7 +171,9 @@ def _fit(
         if replay is not None:
             read = [max(1, int(shard.num_rows * _REPLAYED)) for shard in replay.shards]
             again = replay.order(read, config.replay_rows, step, workspace.seed)
-            plans += [(replay.batch, part) for part in micro_batches(again, len(again), ranks)]
+            plans += [
+                (replay.batch, part) for part in micro_batches(again, config.micro_rows, ranks)
+            ]
         return Batches(plans, lambda plan: plan[0](plan[1]))
 
     def loss_sum(batch: PackedBatch) -> Tensor:

@@ -242,7 +242,7 @@ def _is_whole(path: Path, turn: int, turns: int) -> bool:
         hashes = _read_hashes(path)
         names = sorted(hashes)[turn::turns]
         return _STATE in hashes and all(hash_file(path / name) == hashes[name] for name in names)
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return False
 
 

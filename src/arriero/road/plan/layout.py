@@ -18,7 +18,7 @@ class Layout:
 
     Attributes:
         recompute: whether a block's activations are computed again in the backward pass.
-        is_gpu: kernels on a GPU keep less of a norm than those on a CPU.
+        is_gpu: whether PyTorch's kernels run, or those of model.fused, which keep less.
     """
 
     devices: int

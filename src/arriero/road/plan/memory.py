@@ -22,8 +22,9 @@ _BYTES: dict[Precision, int] = {"float32": 4, "bfloat16": 2}
 # The loss makes logits for so many tokens at a time.
 LOSS_CHUNK = 4096
 # Short-lived tensors leave holes between those that are kept, and a CPU's allocator gives nothing
-# back (training.pages): so much of everything else (fitted to benchmarks/plan_memory.py).
-_CPU_HOLES = 0.35
+# back (training.pages): so much of everything else, more where shares come together and go (fitted
+# to benchmarks/plan_memory.py).
+_HOLES_ALONE, _HOLES_DIVIDED = 0.35, 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,4 +196,7 @@ def training_step(
     at_end = Parts(gradients=gradients + arriving * (_BYTES[precision] + FLOAT))
     at_end += Parts(activations=num_tokens * kept_by_block(model, layout, precision, row_length))
     parts = state + peak((at_loss, at_end))
-    return parts if layout.is_gpu else parts + Parts(holes=_CPU_HOLES * parts.total)
+    if layout.is_gpu:
+        return parts
+    holes = _HOLES_DIVIDED if layout.is_divided else _HOLES_ALONE
+    return parts + Parts(holes=holes * parts.total)
