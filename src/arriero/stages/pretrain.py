@@ -46,7 +46,9 @@ class PretrainConfig(BaseModel):
     valid_share: float = Field(
         default=0.001, gt=0, lt=0.5, description="rows held out for the loss curve"
     )
-    max_valid_rows: int = Field(default=64, gt=0, description="at most so many rows held out")
+    max_valid_rows: int = Field(
+        default=64, gt=0, description="at most so many rows held out, or one of each source"
+    )
     valid_every: int = Field(default=500, gt=0, description="steps between held-out losses")
     checkpoint_every: int = Field(default=1000, gt=0, description="steps between checkpoints")
     keep_every: int = Field(
