@@ -29,10 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         act: Act = options.act
         act(options)
     except UserError as error:
-        print(f"arriero: {error}", file=sys.stderr)
+        sys.stderr.write(f"arriero: {error}\n")  # in one piece: ranks write side by side
         return 2
     except Stopped as stopped:
-        print(f"arriero: stopped and saved; {again} goes on where it was", file=sys.stderr)
+        sys.stderr.write(
+            f"arriero: stopped and saved; {again} goes on where it was\n"
+        )
         return 128 + stopped.signal
     except KeyboardInterrupt:
         print(f"\narriero: stopped; {again} goes on where it was", file=sys.stderr)
@@ -42,10 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except SafetensorError as error:
         line = f"weights were not written ({error}); free some disk and give {again}"
-        print(f"arriero: {line}", file=sys.stderr)
+        sys.stderr.write(f"arriero: {line}\n")
         return 2
     except OSError as error:
-        print(f"arriero: {_explain(error, again)}", file=sys.stderr)
+        sys.stderr.write(f"arriero: {_explain(error, again)}\n")
         return 2
     return 0
 
