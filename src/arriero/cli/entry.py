@@ -32,9 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"arriero: {error}\n")  # in one piece: ranks write side by side
         return 2
     except Stopped as stopped:
-        sys.stderr.write(
-            f"arriero: stopped and saved; {again} goes on where it was\n"
-        )
+        sys.stderr.write(f"arriero: stopped and saved; {again} goes on where it was\n")
         return 128 + stopped.signal
     except KeyboardInterrupt:
         print(f"\narriero: stopped; {again} goes on where it was", file=sys.stderr)
