@@ -63,7 +63,7 @@ def ours(
     from arriero.model.config import ModelConfig
     from arriero.stages.fitting import autocast, fit
     from arriero.stages.placement import fresh_language_model
-    from arriero.stages.pretrain import packed_loss_sum
+    from arriero.stages.token_loss import packed_loss_sum
     from arriero.stages.workspace import ALONE, Workspace
     from arriero.training.optimizer import OptimizerConfig
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from arriero.data.packing import assign_rows, pack
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
-from arriero.stages.pretrain import packed_loss_sum
+from arriero.stages.token_loss import packed_loss_sum
 
 CONFIG = ModelConfig(
     vocab_size=50, dim=16, num_layers=2, num_heads=2, num_kv_heads=2, ffn_dim=24, context=64

@@ -45,7 +45,7 @@ def test_the_world_as_files(folder: Path) -> None:
     assert (inputs.helpfulness, inputs.safety) == ((), ())
     assert inputs.oracle() is not None
     assert inputs.annotators()
-    assert external_files(inputs) == []
+    assert external_files(inputs) == {}
 
 
 def test_the_mix_of_prompts_by_hand(folder: Path) -> None:
@@ -98,7 +98,14 @@ def test_files_of_ones_own(tmp_path: Path) -> None:
     )
     inputs = prepare(config, tmp_path / "run")
     assert (inputs.world, inputs.oracle(), inputs.annotators()) == (None, None, ())
-    assert external_files(inputs) == [corpus / "a.txt", corpus / "b.txt", rows, rows, rows]
+    files = [corpus / "a.txt", corpus / "b.txt"]
+    others = {"instructions": [rows], "helpfulness": [rows], "safety": [rows]}
+    assert external_files(inputs) == {"corpus": files, **others}
+    weighted = config.model_copy(
+        update={"corpus": (f"web={files[0]}", f"own={files[1]}"), "weights": {"web": 1, "own": 2}}
+    )
+    found = external_files(prepare(weighted, tmp_path / "run"))
+    assert found == {"corpus web": files[:1], "corpus own": files[1:], **others}
     assert few_shot(tmp_path) == []
     missing = config.model_copy(update={"safety": (str(tmp_path / "no.jsonl"),)})
     with pytest.raises(UserError, match=r"no\.jsonl"):

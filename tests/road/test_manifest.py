@@ -96,10 +96,24 @@ def test_inputs_by_name_content_and_order(tmp_path: Path) -> None:
     a.write_text("one")
     b.write_text("two")
     c.write_text("one")
-    plain = hash_inputs([a, b])
-    assert len({plain, hash_inputs([b, a]), hash_inputs([a]), hash_inputs([c, b])}) == 4
+    plain = hash_inputs({"books": [a, b]})
+    others = [{"books": files} for files in ([b, a], [a], [c, b])]
+    assert len({plain, *map(hash_inputs, others)}) == 4
     a.write_text("One")
-    assert hash_inputs([a, b]) != plain
+    assert hash_inputs({"books": [a, b]}) != plain
+
+
+def test_a_file_that_moves_from_one_source_to_the_next_is_another_input(tmp_path: Path) -> None:
+    a, b, c = (tmp_path / name for name in "abc")
+    for path in (a, b, c):
+        path.write_text("one")
+    parts = [
+        {"books": [a, b], "web": [c]},
+        {"books": [a], "web": [b, c]},
+        {"web": [a, b], "books": [c]},
+        {"all": [a, b, c]},
+    ]
+    assert len(set(map(hash_inputs, parts))) == len(parts)
 
 
 def test_figures_of_energy_stand_beside_the_key() -> None:

@@ -16,7 +16,7 @@ from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel, ScoreModel
 from arriero.model.weights import save_language_model, save_score_model
 from arriero.records import Dialog, Message
-from arriero.stages.pretrain import packed_loss_sum
+from arriero.stages.token_loss import packed_loss_sum
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from arriero.tokenizer.chat import encode_dialogs

@@ -19,8 +19,9 @@ from arriero.records import LLAMA2_IDS, Dialog, Grade, Message, Preference, Prom
 from arriero.records.prompt import Track
 from arriero.stages import evaluate
 from arriero.stages.evaluate import EvaluateConfig, EvaluateInputs
-from arriero.stages.pretrain import PretrainConfig, mean_loss
+from arriero.stages.pretrain import PretrainConfig
 from arriero.stages.sampling import ChatModel
+from arriero.stages.token_loss import mean_loss
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer import Tokenizer
 

@@ -136,6 +136,25 @@ def test_asked_to_stop_it_saves_and_goes_on_bit_equal(
     assert same_end(stopped, whole)
 
 
+def test_asked_to_stop_while_the_start_is_scored_it_leaves_at_once(
+    stage: Stage, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, steps = Engine.step, [0]
+
+    def step(self: Engine) -> Any:
+        steps[0] += 1
+        if steps[0] == 2:
+            ask()
+        return plain(self)
+
+    monkeypatch.setattr(Engine, "step", step)
+    space = workspace()
+    with pytest.raises(Stopped):
+        stage.run(space, iterations=3)
+    assert steps == [2]
+    assert not space.checkpoints.exists()
+
+
 def test_samples_that_are_unwanted_are_not_drawn(chat_folder: Path) -> None:
     chat = ChatModel.load(chat_folder, torch.device("cpu"))
     stop = StopRequest()

@@ -19,8 +19,10 @@ from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import load_language_model
 from arriero.records import UserError
-from arriero.stages import pretrain
-from arriero.stages.pretrain import PretrainConfig, held_out_rows, mean_loss
+from arriero.stages import pretrain, token_loss
+from arriero.stages.pretrain import PretrainConfig
+from arriero.stages.reading import held_out_rows, openings_of
+from arriero.stages.token_loss import mean_loss
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer import load_tokenizer
 from arriero.training.optimizer import OptimizerConfig
@@ -84,7 +86,8 @@ def rows_read(
         return plain(model, batch, device)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "packed_loss_sum", watched)
+        for room in (pretrain, token_loss):
+            patch.setattr(room, "packed_loss_sum", watched)
         run()
     return trained, tried
 
@@ -119,6 +122,25 @@ def test_held_out_rows_are_never_trained_on(
     assert len(held_out) == 3
     assert not held_out & set(trained)
     assert len(held_out | set(trained)) == Shard(space.folder / "shard", 32).num_rows
+
+
+def test_what_the_model_goes_on_from_is_held_out(
+    corpus: Path, chat_folder: Path, workspace: NewWorkspace
+) -> None:
+    """Four openings even where three rows are held out, and none where no row is."""
+    space = workspace()
+    train(corpus, chat_folder, space)
+    text = open_corpus(space.folder / "shard", 32)
+    rows = [text.num_rows - 2, text.num_rows - 1]
+    tokens = text.batch(rows).tokens.tolist()
+    found = openings_of(text, [rows])
+    assert found == [row[place : place + 12] for place in (0, 16) for row in tokens]
+    assert openings_of(text, [[]]) == []
+    many = openings_of(text, [list(range(9))])
+    assert many == [row[:12] for row in text.batch(range(4)).tokens.tolist()]
+    tokenizer = load_tokenizer(chat_folder)
+    shown = {sample["prompt"] for sample in results(space)["samples"]}
+    assert tokenizer.decode(tokens[-1][:12]) in shown
 
 
 class StoppedError(Exception):

@@ -206,6 +206,24 @@ def test_samples_on_disk_are_not_drawn_again(
     assert {dialog.answer for dialog in targets} == {"please"}
 
 
+def test_a_temperature_that_was_found_is_not_looked_for_again(
+    files: tuple[Path, Path],
+    chat_folder: Path,
+    reward_folders: tuple[Path, Path],
+    workspace: NewWorkspace,
+    tuned: Tuned,
+) -> None:
+    """Samples of two temperatures would lie in one set, were it another one the second time."""
+    space = workspace()
+    run(files, chat_folder, reward_folders, space)
+    found, path = results(space), space.folder / "samples" / "temperature.json"
+    kept = json.loads(path.read_text())
+    assert kept == {"temperature": found["temperature"], "curves": found["temperatures"]}
+    path.write_text(json.dumps(kept | {"temperature": 0.25}))
+    run(files, chat_folder, reward_folders, space)
+    assert results(space) == found | {"temperature": 0.25}
+
+
 def test_asked_to_stop_the_parts_that_are_done_stay(
     files: tuple[Path, Path],
     chat_folder: Path,

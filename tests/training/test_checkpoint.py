@@ -17,7 +17,6 @@ from arriero.training.checkpoint import (
     _DISK,
     clear_checkpoints,
     load_checkpoint,
-    save_checkpoint,
     write_checkpoint,
 )
 
@@ -39,7 +38,7 @@ def step(model: torch.nn.Linear, optimizer: torch.optim.AdamW) -> None:
 
 def test_going_on_from_a_checkpoint_is_bit_equal(tmp_path: Path) -> None:
     model, optimizer = trained(3)
-    save_checkpoint(tmp_path, 3, {"m": model}, {"o": optimizer}, {"best": 0.5})
+    write_checkpoint(tmp_path, 3, {"m": model}, {"o": optimizer}, {"best": 0.5}).wait()
     fresh, fresh_optimizer = trained(1)
     state = load_checkpoint(tmp_path, {"m": fresh}, {"o": fresh_optimizer})
     assert state == {"step": 3, "milestone": False, "best": 0.5}
@@ -58,10 +57,10 @@ def test_nothing_to_go_on_from(tmp_path: Path) -> None:
 def two_checkpoints(folder: Path) -> torch.Tensor:
     """Of steps 1 and 2; returns a weight of the first."""
     model, optimizer = trained(1)
-    save_checkpoint(folder, 1, {"m": model}, {"o": optimizer}, {})
+    write_checkpoint(folder, 1, {"m": model}, {"o": optimizer}, {}).wait()
     older = model.weight.detach().clone()
     step(model, optimizer)
-    save_checkpoint(folder, 2, {"m": model}, {"o": optimizer}, {})
+    write_checkpoint(folder, 2, {"m": model}, {"o": optimizer}, {}).wait()
     return older
 
 
@@ -111,10 +110,10 @@ def test_a_truncated_or_missing_file_is_seen(
 def test_a_damaged_checkpoint_goes_when_the_next_is_written(tmp_path: Path) -> None:
     two_checkpoints(tmp_path)
     model, optimizer = trained(1)
-    save_checkpoint(tmp_path, 9, {"m": model}, {"o": optimizer}, {})
+    write_checkpoint(tmp_path, 9, {"m": model}, {"o": optimizer}, {}).wait()
     (tmp_path / "step-00000009" / "state.json").unlink()
     # Gone on from step 2, and stopped long before 9.
-    save_checkpoint(tmp_path, 3, {"m": model}, {"o": optimizer}, {})
+    write_checkpoint(tmp_path, 3, {"m": model}, {"o": optimizer}, {}).wait()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
 
 
@@ -127,7 +126,7 @@ def test_what_cannot_be_written_leaves_the_checkpoints_before_as_they_were(tmp_p
         with pytest.raises(
             UserError, match=r"step-00000003 was not written \(.*File too large.*make room"
         ):
-            save_checkpoint(tmp_path, 3, {"m": model}, {"o": optimizer}, {})
+            write_checkpoint(tmp_path, 3, {"m": model}, {"o": optimizer}, {}).wait()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000001", "step-00000002"]
@@ -187,7 +186,7 @@ def test_the_newest_two_are_kept_and_leftovers_do_no_harm(tmp_path: Path) -> Non
     model, optimizer = trained(1)
     (tmp_path / ".step-00000009.tmp").mkdir()  # what a kill leaves behind
     for number in (1, 2, 3):
-        save_checkpoint(tmp_path, number, {"m": model}, {"o": optimizer}, {})
+        write_checkpoint(tmp_path, number, {"m": model}, {"o": optimizer}, {}).wait()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
     state = load_checkpoint(tmp_path, {"m": model}, {"o": optimizer})
     assert state is not None
@@ -197,10 +196,10 @@ def test_the_newest_two_are_kept_and_leftovers_do_no_harm(tmp_path: Path) -> Non
 def test_milestones_stay_when_the_stage_is_done(tmp_path: Path) -> None:
     model, optimizer = trained(1)
     for number in range(1, 8):
-        save_checkpoint(tmp_path, number, {"m": model}, {"o": optimizer}, {}, keep_every=3)
+        write_checkpoint(tmp_path, number, {"m": model}, {"o": optimizer}, {}, keep_every=3).wait()
     clear_checkpoints(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000003", "step-00000006"]
-    save_checkpoint(tmp_path / "other", 1, {"m": model}, {"o": optimizer}, {})
+    write_checkpoint(tmp_path / "other", 1, {"m": model}, {"o": optimizer}, {}).wait()
     clear_checkpoints(tmp_path / "other")
     assert not (tmp_path / "other").exists()
     clear_checkpoints(tmp_path / "other")

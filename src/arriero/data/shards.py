@@ -178,18 +178,36 @@ def rows_from(num_rows: int, position: int, count: int, seed: int, stream: int =
     rows: list[int] = []
     while len(rows) < count:
         epoch, offset = divmod(position, num_rows)
-        order = _permutation(num_rows, seed, epoch, stream)
+        order = _reading(num_rows, seed, stream).order(epoch)
         taken = order[offset : offset + count - len(rows)].tolist()
         rows.extend(taken)
         position += len(taken)
     return rows
 
 
-# Every step asks for it: drawn each time, it would cost a large corpus more than training does.
+class _Reading:
+    """The orders of some rows, of which the last one asked for is kept.
+
+    Every step asks for it: drawn each time, it would cost a large corpus more than training does,
+    and those of epochs gone by would cost it more memory than the model.
+    """
+
+    def __init__(self, num_rows: int, seed: int, stream: int) -> None:
+        self._num_rows, self._seed, self._stream = num_rows, seed, stream
+        self._epoch = -1
+        self._order: NDArray[Any] = np.zeros(0, np.uint8)
+
+    def order(self, epoch: int) -> NDArray[Any]:
+        if epoch != self._epoch:
+            order = np.random.default_rng((self._seed, epoch, self._stream))
+            order = order.permutation(self._num_rows)
+            self._order, self._epoch = order.astype(np.min_scalar_type(self._num_rows)), epoch
+        return self._order
+
+
 @functools.lru_cache(maxsize=64)
-def _permutation(num_rows: int, seed: int, epoch: int, stream: int) -> NDArray[Any]:
-    order = np.random.default_rng((seed, epoch, stream)).permutation(num_rows)
-    return order.astype(np.min_scalar_type(num_rows))
+def _reading(num_rows: int, seed: int, stream: int) -> _Reading:
+    return _Reading(num_rows, seed, stream)
 
 
 def _written(facts: dict[str, Any]) -> str:

@@ -142,10 +142,20 @@ def _part_of_world(folder: Path, source: str) -> Path:
     return folder / "sources" / f"{source.replace(' ', '-')}.jsonl"
 
 
-def external_files(inputs: Inputs) -> list[Path]:
-    """All files of the user's that a run reads, for hashing."""
-    paths = (*inputs.corpus, *inputs.instructions, *inputs.helpfulness, *inputs.safety)
-    return [file for path in paths for file in files_of(path)] if inputs.world is None else []
+def external_files(inputs: Inputs) -> dict[str, list[Path]]:
+    """All files of the user's that a run reads, by what they are read as."""
+    if inputs.world is not None:
+        return {}
+    corpus = {f"corpus {source.name}": source.paths for source in inputs.sources}
+    parts = {
+        **(corpus or {"corpus": inputs.corpus}),
+        "instructions": inputs.instructions,
+        "helpfulness": inputs.helpfulness,
+        "safety": inputs.safety,
+    }
+    return {
+        part: [file for path in paths for file in files_of(path)] for part, paths in parts.items()
+    }
 
 
 def read_once(inputs: Inputs, workspace: Workspace) -> None:
@@ -166,7 +176,7 @@ def read_once(inputs: Inputs, workspace: Workspace) -> None:
         local = [path for path in paths if not is_hub(path)]
         counts[name] = sum(1 for _ in reader(local)) if local else 0
     workspace.say(", ".join(f"{count:,} {name}" for name, count in counts.items() if count))
-    files = [str(path) for path in external_files(inputs)]
+    files = [str(file) for part in external_files(inputs).values() for file in part]
     workspace.write_results({"files": files, "rows": counts})
 
 

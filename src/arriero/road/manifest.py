@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,19 @@ def hash_outputs(folder: Path) -> dict[str, str]:
     }
 
 
-def hash_inputs(paths: Iterable[Path]) -> str:
-    """One hash over the contents of input files, in order; a hub id stands for its contents."""
+def hash_inputs(parts: Mapping[str, Iterable[Path]]) -> str:
+    """One hash over the contents of input files, in order; a hub id stands for its contents.
+
+    Args:
+        parts: the files by what they are read as: moved from one part to another, a file makes
+            another hash.
+    """
     digest = hashlib.sha256()
-    for path in paths:
-        content = str(path) if is_hub(path) else hash_file(path)
-        digest.update(f"{path.name}\0{content}\0".encode())
+    for part, paths in parts.items():
+        digest.update(f"{part}\0\0".encode())
+        for path in paths:
+            content = str(path) if is_hub(path) else hash_file(path)
+            digest.update(f"{path.name}\0{content}\0".encode())
     return digest.hexdigest()
 
 

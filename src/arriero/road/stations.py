@@ -227,7 +227,7 @@ def _base_hash(recipe: Recipe) -> str:
     """Of every file of the model that a run starts from; empty where it starts from none."""
     if not recipe.base:
         return ""
-    return hash_inputs(path for path in sorted(Path(recipe.base).iterdir()) if path.is_file())
+    return hash_inputs({"base": sorted(filter(Path.is_file, Path(recipe.base).iterdir()))})
 
 
 def _preferences(recipe: Recipe, run: Path, inputs: Inputs) -> Step:

@@ -27,7 +27,8 @@ from arriero.model.heads import LanguageModel
 from arriero.records import UserError
 from arriero.stages.corpus import SHARD, tokenise
 from arriero.stages.fitting import autocast, fit
-from arriero.stages.pretrain import PretrainConfig, packed_loss_sum
+from arriero.stages.pretrain import PretrainConfig
+from arriero.stages.token_loss import packed_loss_sum
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.load import load_tokenizer
 from arriero.training.meters import TimeLeft

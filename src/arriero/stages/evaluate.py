@@ -33,8 +33,10 @@ from arriero.evaluation.reward_models import oracle_agreement
 from arriero.inference.generate import Sampling, generate
 from arriero.records import Dialog, Oracle, Prompt
 from arriero.records.prompt import Track
-from arriero.stages.pretrain import PretrainConfig, held_out_rows, in_batches, mean_loss
+from arriero.stages.pretrain import PretrainConfig
+from arriero.stages.reading import held_out_rows, in_batches
 from arriero.stages.sampling import Answer, ChatModel
+from arriero.stages.token_loss import mean_loss
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import encode_answer, encode_prompt
 from arriero.training.meters import TimeLeft

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TypeVar
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from arriero.equations.schedule import cosine_with_warmup
 from arriero.model.lora import trained_part
 from arriero.records import Stopped
+from arriero.stages.recording import note_skipped, open_meter
 from arriero.stages.workspace import Workspace
 from arriero.training.checkpoint import Flush, load_checkpoint, write_checkpoint
 from arriero.training.figures import Tally
@@ -22,14 +22,11 @@ from arriero.training.meters import Meter
 from arriero.training.optimizer import OptimizerConfig, adamw
 from arriero.training.pages import keep_pages
 from arriero.training.parallel import Precision
-from arriero.training.sinks import rewind
 from arriero.training.stopping import stop_requests
 
 __all__ = ["Precision", "autocast", "fit"]
 
 Batch = TypeVar("Batch")
-
-_SKIPPED = "skipped.jsonl"
 
 
 def fit(
@@ -79,19 +76,8 @@ def fit(
     start = int(state.get("step", 0))
     if start:
         workspace.say(f"going on from step {start}")
-    if ranks.is_first:
-        rewind(workspace.folder / _SKIPPED, start)
     tally = Tally(loss_sum, flops) if flops else None
-    meter = Meter(
-        workspace.metrics if ranks.is_first else None,
-        start,
-        num_steps,
-        workspace.say,
-        unit,
-        machine=workspace.machine(precision),
-        tally=tally,
-        sinks=workspace.sinks(start),
-    )
+    meter = open_meter(workspace, start, num_steps, unit, precision, tally)
 
     def learning_rate(step: int) -> float:
         return cosine_with_warmup(
@@ -124,7 +110,7 @@ def fit(
             guard=guard,
             ranks=ranks,
         ):
-            if report.verdict != "ok" and ranks.is_first:
+            if report.verdict != "ok":
                 _note_skipped(report, sample_ids(report.step) if sample_ids else (), workspace)
             yield report, meter
             done = report.step + 1
@@ -139,19 +125,17 @@ def fit(
 
 
 def _note_skipped(report: StepReport, samples: Sequence[int], workspace: Workspace) -> None:
-    """What a step that was not taken had learned from, into skipped.jsonl."""
-    line = {
-        "step": report.step,
-        "verdict": report.verdict,
-        "loss": repr(report.loss),
-        "grad_norm": repr(report.grad_norm),
-        "samples": list(samples),
-    }
-    with (workspace.folder / _SKIPPED).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    workspace.say(
+    note_skipped(
+        workspace,
         f"step {report.step + 1} is left out: {report.verdict} (loss {report.loss:.3g}, gradient "
-        f"{report.grad_norm:.3g}); its samples are in skipped.jsonl"
+        f"{report.grad_norm:.3g})",
+        {
+            "step": report.step,
+            "verdict": report.verdict,
+            "loss": repr(report.loss),
+            "grad_norm": repr(report.grad_norm),
+            "samples": list(samples),
+        },
     )
 
 

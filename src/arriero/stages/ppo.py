@@ -27,16 +27,16 @@ from arriero.records import Prompt, Stopped
 from arriero.stages.learner import Learner, adapter_learner, full_learner
 from arriero.stages.placement import gathered, read_score_model, spread
 from arriero.stages.ppo_config import PpoConfig
-from arriero.stages.ppo_iteration import SKIPPED, iterate, sampled, scored
+from arriero.stages.ppo_iteration import iterate, sampled, scored
 from arriero.stages.ppo_update import Guards
+from arriero.stages.recording import open_meter
 from arriero.stages.sampling import ChatModel
 from arriero.stages.sft import save_chat_model
 from arriero.stages.workspace import Workspace
-from arriero.training.checkpoint import load_checkpoint, save_checkpoint
-from arriero.training.meters import Meter, TimeLeft
+from arriero.training.checkpoint import load_checkpoint, write_checkpoint
+from arriero.training.meters import TimeLeft
 from arriero.training.pages import keep_pages
-from arriero.training.sinks import rewind
-from arriero.training.stopping import stop_requests
+from arriero.training.stopping import StopRequest, stop_requests
 
 __all__ = ["PpoConfig", "run"]
 
@@ -56,7 +56,7 @@ def run(
     iteration under way once that has begun to learn.
 
     Raises:
-        Stopped: the process was asked to stop, and the checkpoint is written.
+        Stopped: the process was asked to stop, and what was learned is in a checkpoint.
         UserError: three updates in a row were not fit to be taken.
     """
     keep_pages()
@@ -67,56 +67,73 @@ def run(
     checked = checked[: config.held_out_prompts]
     guards = Guards(config.optimizer.clip)
     modules, optimizers = learner.modules(), learner.optimizers()
-    state = load_checkpoint(workspace.checkpoints, modules, optimizers, ranks=ranks)
-    if state is None:
-        begin = _held_out_score(config, learner, judges, checked, workspace)
-        state = {"step": 0, "start": begin, "best": begin, "best_iteration": 0, "stopped": False}
-        workspace.say(f"held-out score at the start {begin:.3f}")
-    guards.load_state(state.pop("guards", {}))
-    meter = _meter(config, state["step"], workspace)
-
-    def save(done: int) -> None:
-        state["step"] = done
-        rest = {key: value for key, value in state.items() if key != "step"}
-        rest["guards"] = guards.state()
-        save_checkpoint(workspace.checkpoints, done, modules, optimizers, rest, ranks=ranks)
-
     num_samples = min(config.samples, len(usable))
-    left = TimeLeft(config.iterations, state["step"])
-    with stop_requests() as stop, closing(meter):
-        for iteration in range(state["step"], config.iterations):
-            if state["stopped"]:
-                break
-            chosen = row_order(len(usable), num_samples, iteration, workspace.seed)
-            batch = [usable[index] for index in chosen]
-            try:
-                figures = iterate(
-                    config, learner, reference, judges, batch, iteration, workspace, guards, stop
-                )
-            except Stopped:
-                # Nothing was learned since the last iteration.
-                save(iteration)
-                raise
-            done = iteration + 1
-            is_last = done == config.iterations
-            if done % config.held_out_every == 0 or is_last:
-                score = _held_out_score(config, learner, judges, checked, workspace, shows=True)
-                figures["held_out"] = score
-                if score > state["best"]:
-                    learner.keep_policy()
-                    state.update(best=score, best_iteration=done)
-                stale = (done - state["best_iteration"]) // config.held_out_every
-                state["stopped"] = stale >= config.patience
-            meter.write(figures | {"num_steps": config.iterations})
-            _say(workspace, figures, config.iterations, left)
-            # One rank that was asked is enough, and all have to leave after the same iteration.
-            signal = ranks.most(stop.signal or 0)
-            is_last = is_last or state["stopped"]
-            if done % config.checkpoint_every == 0 or is_last or signal:
-                save(done)
-            if signal and not is_last:
-                raise Stopped(signal)
+    with stop_requests() as stop:
+        state = load_checkpoint(workspace.checkpoints, modules, optimizers, ranks=ranks)
+        if state is None:
+            begin = _held_out_score(config, learner, judges, checked, workspace, stop)
+            state = {"step": 0, "start": begin, "best": begin, "best_iteration": 0}
+            workspace.say(f"held-out score at the start {begin:.3f}")
+        state = {"stopped": False, "guards": {}} | state
+        guards.load_state(state["guards"])
+
+        def save(done: int) -> None:
+            state.update(step=done, guards=guards.state())
+            write_checkpoint(
+                workspace.checkpoints, done, modules, optimizers, state, ranks=ranks
+            ).wait()
+
+        left = TimeLeft(config.iterations, state["step"])
+        meter = open_meter(workspace, state["step"], config.iterations, "answers", "float32")
+        with closing(meter):
+            for iteration in range(state["step"], config.iterations):
+                if state["stopped"]:
+                    break
+                chosen = row_order(len(usable), num_samples, iteration, workspace.seed)
+                batch = [usable[index] for index in chosen]
+                try:
+                    figures = iterate(
+                        config,
+                        learner,
+                        reference,
+                        judges,
+                        batch,
+                        iteration,
+                        workspace,
+                        guards,
+                        stop,
+                    )
+                except Stopped:
+                    # Nothing was learned since the last iteration.
+                    if iteration > state["step"] or not iteration:
+                        save(iteration)
+                    raise
+                done = iteration + 1
+                if done % config.held_out_every == 0 or done == config.iterations:
+                    score = _held_out_score(config, learner, judges, checked, workspace)
+                    figures["held_out"] = score
+                    _keep_best(config, learner, state, done, score)
+                meter.write(figures | {"num_steps": config.iterations})
+                _say(workspace, figures, config.iterations, left)
+                # One rank that was asked is enough, and all leave after the same iteration.
+                signal = ranks.most(stop.signal or 0)
+                is_last = done == config.iterations or state["stopped"]
+                if done % config.checkpoint_every == 0 or is_last or signal:
+                    save(done)
+                if signal and not is_last:
+                    raise Stopped(signal)
     _leave(config, learner, checked, state, workspace)
+
+
+def _keep_best(
+    config: PpoConfig, learner: Learner, state: dict[str, Any], done: int, score: float
+) -> None:
+    """Keep the policy if none scored better; enough worse scores in a row are the end."""
+    if score > state["best"]:
+        learner.keep_policy()
+        state.update(best=score, best_iteration=done)
+    stale = (done - state["best_iteration"]) // config.held_out_every
+    state["stopped"] = stale >= config.patience
 
 
 def _models(
@@ -144,22 +161,6 @@ def _models(
             spread(judge, workspace, "float32")
     reference.model.requires_grad_(False)
     return learner, reference, judges
-
-
-def _meter(config: PpoConfig, start: int, workspace: Workspace) -> Meter:
-    """Where figures go; what is written of iterations that will be done again is dropped."""
-    is_first = workspace.ranks.is_first
-    if is_first:
-        rewind(workspace.folder / SKIPPED, start)
-    return Meter(
-        workspace.metrics if is_first else None,
-        start,
-        config.iterations,
-        workspace.say,
-        "answers",
-        machine=workspace.machine("float32"),
-        sinks=workspace.sinks(start),
-    )
 
 
 def _leave(
@@ -193,12 +194,16 @@ def _held_out_score(
     judges: RewardModels,
     prompts: Sequence[Prompt],
     workspace: Workspace,
-    shows: bool = False,
+    stop: StopRequest | None = None,
 ) -> float:
-    """Mean composite raw score of one sampled answer to each held-out prompt."""
+    """Mean composite raw score of one sampled answer to each held-out prompt.
+
+    Raises:
+        Stopped: a rank was asked to stop by `stop`.
+    """
     policy = learner.policy.whole(workspace)
-    answers = sampled(config, policy, prompts, workspace.seed + 7, workspace)
-    if shows and workspace.ranks.is_first:
+    answers = sampled(config, policy, prompts, workspace.seed + 7, workspace, stop)
+    if workspace.ranks.is_first:
         sample = _examples(config, policy, prompts[:1], workspace.seed)[0]
         workspace.show(sample["prompt"], sample["answer"])
     del policy  # a whole copy, which need not lie beside what scores

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +17,12 @@ from arriero.records import Prompt, UserError
 from arriero.stages.learner import Learner
 from arriero.stages.ppo_config import PpoConfig
 from arriero.stages.ppo_update import Guards, MiniBatch, Old, Step, divided, mini_batches, update
+from arriero.stages.recording import note_skipped
 from arriero.stages.sampling import Answer, ChatModel, composite_scores
 from arriero.stages.workspace import Workspace
 from arriero.training.stopping import StopRequest
 
 _MOST_SKIPPED = 3
-SKIPPED = "skipped.jsonl"
 
 
 def iterate(
@@ -63,7 +61,7 @@ def iterate(
     for number, batch in enumerate(found):
         policy_learns = iteration >= config.critic_warmup
         steps.append(update(config, learner, batch, policy_learns, guards, ranks))
-        if steps[-1].verdict != "ok" and ranks.is_first:
+        if steps[-1].verdict != "ok":
             members = [prompts[row].id for row in batch.rows.tolist()]
             _note_skipped(steps[-1], iteration, number, members, workspace)
         if guards.bad_in_a_row >= _MOST_SKIPPED:
@@ -110,23 +108,20 @@ def scored(
 def _note_skipped(
     step: Step, iteration: int, number: int, prompts: Sequence[str], workspace: Workspace
 ) -> None:
-    """What an update that was not taken had learned from, into skipped.jsonl."""
-    line = {
-        "step": iteration,
-        "mini_batch": number,
-        "verdict": step.verdict,
-        "policy_loss": repr(step.policy_loss),
-        "value_loss": repr(step.value_loss),
-        "grad_norm": repr(step.grad_norm),
-        "critic_grad_norm": repr(step.critic_grad_norm),
-        "prompts": list(prompts),
-    }
-    path: Path = workspace.folder / SKIPPED
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    workspace.say(
+    note_skipped(
+        workspace,
         f"iteration {iteration + 1}: update {number + 1} is left out: {step.verdict} (gradients "
-        f"{step.grad_norm:.3g} and {step.critic_grad_norm:.3g}); its prompts are in {SKIPPED}"
+        f"{step.grad_norm:.3g} and {step.critic_grad_norm:.3g})",
+        {
+            "step": iteration,
+            "mini_batch": number,
+            "verdict": step.verdict,
+            "policy_loss": repr(step.policy_loss),
+            "value_loss": repr(step.value_loss),
+            "grad_norm": repr(step.grad_norm),
+            "critic_grad_norm": repr(step.critic_grad_norm),
+            "prompts": list(prompts),
+        },
     )
 
 

@@ -44,11 +44,13 @@ class Guards:
         """What an update is; a policy that does not learn yet is not judged by its gradient."""
         is_finite = all(map(math.isfinite, (step.policy_loss, step.ratio, step.grad_norm)))
         value_loss = step.value_loss if is_finite else math.nan
-        verdict = self._critic.judge(value_loss, step.critic_grad_norm)
+        verdict = self._critic.verdict(value_loss, step.critic_grad_norm)
+        if policy_learns and verdict == "ok":
+            verdict = self._policy.verdict(step.policy_loss, step.grad_norm)
+        # Both take it for the same: what was left out for one is no example for the other.
+        self._critic.record(verdict, value_loss, step.critic_grad_norm)
         if policy_learns:
-            loss = step.policy_loss if is_finite else math.nan
-            of_policy = self._policy.judge(loss, step.grad_norm)
-            verdict = of_policy if verdict == "ok" else verdict
+            self._policy.record(verdict, step.policy_loss, step.grad_norm)
         self.bad_in_a_row = 0 if verdict == "ok" else self.bad_in_a_row + 1
         return verdict
 

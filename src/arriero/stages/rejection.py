@@ -30,7 +30,7 @@ from arriero.records import Dialog, Prompt, Stopped, UserError
 from arriero.stages.placement import read_score_model
 from arriero.stages.sampling import Answer, ChatModel, composite_scores
 from arriero.stages.sft import SftConfig, fine_tune
-from arriero.stages.workspace import Workspace
+from arriero.stages.workspace import Workspace, write_json
 from arriero.training.meters import TimeLeft
 from arriero.training.stopping import StopRequest, stop_requests
 
@@ -205,10 +205,17 @@ class _Sampler:
 def _fit_temperature(
     sampler: _Sampler, prompts: Sequence[Prompt]
 ) -> tuple[float, list[dict[str, Any]]]:
-    """The temperature whose best of K scores highest on a few prompts (Figure 8)."""
+    """The temperature whose best of K scores highest on a few prompts (Figure 8).
+
+    It is kept beside the samples: a stopped stage goes on at the same one.
+    """
     config, workspace = sampler.config, sampler.workspace
     if len(config.temperatures) == 1:
         return config.temperatures[0], []
+    path = workspace.folder / "samples" / "temperature.json"
+    if workspace.ranks.agreed(path.exists()):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return kept["temperature"], kept["curves"]
     few = prompts[: config.fitting_prompts]
     curves: list[dict[str, Any]] = []
     for temperature in config.temperatures:
@@ -224,6 +231,9 @@ def _fit_temperature(
         )
     best = max(curves, key=lambda curve: curve["max_mean"])
     workspace.say(f"best temperature {best['temperature']} of {list(config.temperatures)}")
+    if workspace.ranks.is_first:
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, {"temperature": best["temperature"], "curves": curves})
     return best["temperature"], curves
 
 

@@ -27,7 +27,7 @@ from arriero.model.weights import load_language_model, save_language_model
 from arriero.records import Dialog, UserError
 from arriero.stages.fitting import Precision, autocast, fit
 from arriero.stages.placement import gathered, read_language_model, spread
-from arriero.stages.pretrain import mean_loss, packed_loss_sum
+from arriero.stages.token_loss import mean_loss, packed_loss_sum
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.chat import EncodedDialog, encode_dialogs, encode_prompt
 from arriero.tokenizer.load import load_tokenizer

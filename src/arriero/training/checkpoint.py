@@ -128,22 +128,6 @@ class Flush:
             _refuse(self._checkpoint, error, self._ranks)
 
 
-def save_checkpoint(
-    folder: Path,
-    step: int,
-    modules: Modules,
-    optimizers: Optimizers,
-    state: dict[str, Any],
-    *,
-    ranks: Ranks = ALONE,
-    keep_every: int = 0,
-) -> None:
-    """As write_checkpoint, and wait until the disk has it."""
-    write_checkpoint(
-        folder, step, modules, optimizers, state, ranks=ranks, keep_every=keep_every
-    ).wait()
-
-
 def load_checkpoint(
     folder: Path, modules: Modules, optimizers: Optimizers, *, ranks: Ranks = ALONE
 ) -> dict[str, Any] | None:

@@ -45,14 +45,18 @@ class Guard:
 
     def judge(self, loss: float, grad_norm: float) -> Verdict:
         """What the step is, by its loss an item (nats) and its gradient norm before clipping."""
-        verdict = self._verdict(loss, grad_norm)
+        verdict = self.verdict(loss, grad_norm)
+        self.record(verdict, loss, grad_norm)
+        return verdict
+
+    def record(self, verdict: Verdict, loss: float, grad_norm: float) -> None:
+        """Take a step for what it was judged to be; later ones are judged by the healthy ones."""
         if verdict != "ok":
             self.bad_in_a_row += 1
-            return verdict
+            return
         self.bad_in_a_row = 0
         self._losses = [*self._losses, loss][-_WINDOW:]
         self._norms = [*self._norms, grad_norm][-_WINDOW:]
-        return verdict
 
     def state(self) -> dict[str, Any]:
         """All that later verdicts follow from, as JSON takes it."""
@@ -68,7 +72,8 @@ class Guard:
         self._losses = [float(value) for value in state.get("losses", ())]
         self._norms = [float(value) for value in state.get("grad_norms", ())]
 
-    def _verdict(self, loss: float, grad_norm: float) -> Verdict:
+    def verdict(self, loss: float, grad_norm: float) -> Verdict:
+        """What `judge` would say, which stays without consequences."""
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             return "not finite"
         if len(self._losses) < _WARM_UP:

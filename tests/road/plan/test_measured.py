@@ -25,7 +25,7 @@ import torch
 from arriero.data.packing import PackedBatch
 from arriero.model.heads import LanguageModel
 from arriero.road.recipe import load_recipe
-from arriero.stages.pretrain import packed_loss_sum
+from arriero.stages.token_loss import packed_loss_sum
 from arriero.training.figures import memory_peak
 from arriero.training.optimizer import adamw
 from arriero.training.pages import keep_pages

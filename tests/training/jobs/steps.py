@@ -18,7 +18,7 @@ from arriero.data.batches import Batches
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
 from arriero.model.transformer import drawn
-from arriero.training.checkpoint import load_checkpoint, save_checkpoint
+from arriero.training.checkpoint import load_checkpoint, write_checkpoint
 from arriero.training.loop import train
 from arriero.training.optimizer import OptimizerConfig, adamw
 from arriero.training.parallel import distribute, fill, whole_tensors
@@ -90,7 +90,7 @@ def main() -> None:
             ranks=ranks,
         )
     ]
-    save_checkpoint(folder, stop, {"model": model}, {"adamw": optimizer}, {}, ranks=ranks)
+    write_checkpoint(folder, stop, {"model": model}, {"adamw": optimizer}, {}, ranks=ranks).wait()
     weights = {name: value.clone() for name, value in whole_tensors(model)}
     of_all: list[object] = [taken]
     if ranks.mesh is not None:

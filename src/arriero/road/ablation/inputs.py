@@ -49,7 +49,7 @@ def external_hash(recipe: Recipe) -> str:
     if recipe.data.source == "world":
         return ""
     paths = corpus_files(recipe.data.corpus)
-    return hash_inputs([file for path in paths for file in files_of(path)])
+    return hash_inputs({"corpus": [file for path in paths for file in files_of(path)]})
 
 
 def draw(recipe: Recipe, workspace: Workspace) -> None:
