@@ -23,9 +23,10 @@ from arriero.road.report.drawing import (
 )
 from arriero.road.report.folder import number, read_run
 from arriero.road.report.outcome import label_roles
+from arriero.road.report.pretraining import rate_figure
 from arriero.road.report.samples import in_turn, read_samples, tone
 
-from .synthetic_run import write_stage
+from .synthetic_run import Results, write_stage
 
 
 @pytest.mark.parametrize(
@@ -211,3 +212,20 @@ def test_the_fixture_is_json_like_a_stage_writes(tmp_path: Path) -> None:
     # The paper's formula: 1 h at 65 W and 0.4235 g/Wh.
     assert manifest["energy_wh"] == pytest.approx(65.0)
     assert manifest["co2_g"] == pytest.approx(27.5275)
+
+
+def test_the_learning_rate_of_a_run_that_ends_in_its_warm_up(tmp_path: Path) -> None:
+    """It stands at its highest: there is no fall to tell of."""
+    rates = {"rising": [0.1, 0.2, 0.3], "whole": [0.1, 0.4, 0.2, 0.04]}
+    looks = {}
+    for name, values in rates.items():
+        run = tmp_path / name
+        run.mkdir()
+        lines: list[Results] = [{"step": step, "lr": rate} for step, rate in enumerate(values)]
+        write_stage(run, "02-pretrain", 1.0, {"parameters": 1}, lines)
+        [stage] = read_run(run).stages
+        figure = rate_figure(stage)
+        assert figure is not None
+        looks[name] = figure.look
+    assert looks["rising"].endswith("where this run ended: it is no longer than the warm-up.")
+    assert looks["whole"] == "A short climb to 0.4, then half a cosine down to 10% of it."

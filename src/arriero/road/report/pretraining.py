@@ -180,6 +180,9 @@ def rate_figure(stage: StageFolder) -> Figure | None:
         return None
     # As shares of the peak: the axis needs no powers of ten, the peak stands in the caption.
     peak = max(rates) or 1.0
+    fall = f"then half a cosine down to {percent(rates[-1] / peak, 0)} of it."
+    if rates[-1] == peak:
+        fall = "where this run ended: it is no longer than the warm-up."
     return Figure(
         title="Learning rate",
         svg=draw_curves(
@@ -188,8 +191,7 @@ def rate_figure(stage: StageFolder) -> Figure | None:
             y="share of the peak",
             is_percent=True,
         ),
-        look=f"A short climb to {peak:.2g}, then half a cosine down to "
-        f"{percent(rates[-1] / peak, 0)} of it.",
+        look=f"A short climb to {peak:.2g}, {fall}",
         paper="section 2.2",
     )
 
