@@ -10,10 +10,12 @@ import random
 from collections.abc import Iterator
 from functools import cached_property
 
-from arriero.records import Annotator, Dialog, Oracle, Prompt
+from arriero.records import Annotator, Dialog, Oracle, Preference, Prompt
+from arriero.records.prompt import Track
 from arriero.world.annotators import make_annotators
 from arriero.world.demonstrations import demonstrations, few_shot, graded_answers
 from arriero.world.documents import Document, write_documents
+from arriero.world.open_sets import open_comparisons
 from arriero.world.oracle import WorldOracle
 from arriero.world.prompts import make_prompts
 from arriero.world.tasks import Task, Tasks
@@ -45,6 +47,10 @@ class World:
         `kind`: ordinary, adversarial, borderline. Raises UserError for any other.
         """
         return make_prompts(self.tasks, split, kind, num)
+
+    def open_comparisons(self, track: Track, num: int) -> list[Preference]:
+        """`num` comparisons of a track as public sets have them, without ratings or labels."""
+        return open_comparisons(self.tasks, self.oracle(), track, num)
 
     def few_shot(self, num: int) -> list[Dialog]:
         """`num` clean dialogs to prompt a base model with."""
