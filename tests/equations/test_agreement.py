@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from arriero.equations.agreement import agreement_share, cohen_kappa
+from arriero.equations.agreement import agreement_share, cohen_kappa, rank_correlation
 
 
 def test_by_hand() -> None:
@@ -50,3 +50,32 @@ def test_without_a_choice_it_is_not_defined() -> None:
     assert math.isnan(cohen_kappa([], []))
     with pytest.raises(ValueError, match="zip"):
         cohen_kappa([1], [])
+
+
+def test_rank_correlation_by_hand_and_against_counts() -> None:
+    assert rank_correlation([1, 2, 3], [10, 30, 20]) == pytest.approx(0.5)
+    assert rank_correlation([1, 1, 2], [5, 5, 9]) == pytest.approx(1)
+    assert rank_correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    source = random.Random(6)
+    first = [source.randint(1, 7) for _ in range(80)]
+    second = [a + source.gauss(0, 2) for a in first]
+    # A rank is half the count of those not above plus half of those below, and a half.
+    ranks = [
+        [sum((b < a) + (b <= a) for b in each) / 2 + 0.5 for a in each] for each in (first, second)
+    ]
+    means = [sum(each) / 80 for each in ranks]
+    moments = [
+        sum((a - means[i]) * (b - means[j]) for a, b in zip(ranks[i], ranks[j], strict=True))
+        for i, j in ((0, 1), (0, 0), (1, 1))
+    ]
+    expected = moments[0] / math.sqrt(moments[1] * moments[2])
+    assert rank_correlation(first, second) == pytest.approx(expected)
+    assert rank_correlation([math.exp(a) for a in first], second) == pytest.approx(expected)
+
+
+def test_rank_correlation_of_nothing_is_not_defined() -> None:
+    assert math.isnan(rank_correlation([1, 1], [1, 2]))
+    assert math.isnan(rank_correlation([], []))
+    assert math.isnan(rank_correlation([1], [1]))
+    with pytest.raises(ValueError, match="values"):
+        rank_correlation([1], [])

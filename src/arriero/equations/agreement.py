@@ -1,4 +1,4 @@
-"""How far two judges agree, and how far beyond chance."""
+"""How far two judges agree: on choices, beyond chance, and on an order."""
 
 from __future__ import annotations
 
@@ -42,3 +42,33 @@ def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
     counts = Counter(first), Counter(second)
     chance = sum(counts[0][value] * counts[1][value] for value in counts[0]) / n**2
     return (observed - chance) / (1 - chance) if chance < 1 else math.nan
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's rank correlation: whether what one puts higher the other does too.
+
+    Equal values share the mean of their ranks.
+
+    Returns:
+        In [-1, 1]; NaN where either says the same of all, or of fewer than two items.
+
+    Raises:
+        ValueError: the lengths differ.
+
+    Worked example: (1, 2, 3) and (10, 30, 20): 1 - 6 x (0 + 1 + 1) / (3 x 8) = 0.5.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} values and {len(second)}")
+    middle = (len(first) + 1) / 2
+    ranks = [[rank - middle for rank in _ranks(values)] for values in (first, second)]
+    spread = math.sqrt(math.prod(math.fsum(rank * rank for rank in each) for each in ranks))
+    shared = math.fsum(a * b for a, b in zip(*ranks, strict=True))
+    return max(-1.0, min(1.0, shared / spread)) if spread else math.nan
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """From 1; of equal values the mean."""
+    places: dict[float, list[int]] = {}
+    for rank, value in enumerate(sorted(values), 1):
+        places.setdefault(value, []).append(rank)
+    return [sum(places[value]) / len(places[value]) for value in values]
