@@ -8,6 +8,7 @@ import pytest
 
 from arriero.equations.intervals import (
     Estimate,
+    paired_bootstrap,
     paired_interval,
     student_quantile,
     wilson_interval,
@@ -143,3 +144,43 @@ def test_student_intervals_of_three_values_hold_the_truth_as_often_as_they_say()
         estimate = paired_interval([draw.gauss(1, 2) for _ in range(3)], student_quantile(2))
         inside += estimate.low <= 1 <= estimate.high
     assert inside / 4000 == pytest.approx(0.95, abs=0.012)
+
+
+def test_paired_bootstrap_by_hand() -> None:
+    result = paired_bootstrap([1, 1, 0, 0], ["a", "a", "b", "b"])
+    assert result == (0.5, 0.0, 1.0)  # each end has a quarter of the resamples
+    assert paired_bootstrap([0.25] * 5) == (0.25, 0.25, 0.25)
+
+
+def test_paired_bootstrap_against_a_slow_loop_and_the_normal_interval() -> None:
+    source = random.Random(2)
+    differences = [source.gauss(0.2, 1) for _ in range(200)]
+    result = paired_bootstrap(differences, num_resamples=4000)
+    normal = paired_interval(differences)
+    assert result.value == pytest.approx(normal.value)
+    assert result.low == pytest.approx(normal.low, abs=0.02)
+    assert result.high == pytest.approx(normal.high, abs=0.02)
+    means = sorted(statistics.mean(source.choices(differences, k=200)) for _ in range(4000))
+    assert result.low == pytest.approx(means[100], abs=0.02)
+    assert result.high == pytest.approx(means[3900], abs=0.02)
+
+
+def test_paired_bootstrap_draws_whole_groups() -> None:
+    """Ten copies of an item say no more than the item: the interval stays as wide."""
+    source = random.Random(3)
+    values = [source.gauss(0, 1) for _ in range(40)]
+    once = paired_bootstrap(values)
+    copied = [value for value in values for _ in range(10)]
+    grouped = paired_bootstrap(copied, [number // 10 for number in range(400)])
+    assert grouped == pytest.approx(once)
+    alone = paired_bootstrap(copied)
+    assert alone.high - alone.low < 0.5 * (grouped.high - grouped.low)
+
+
+def test_paired_bootstrap_is_its_seed_and_refuses_nothing() -> None:
+    values = [0.1 * n * n - 2 for n in range(30)]
+    assert paired_bootstrap(values, seed=1) == paired_bootstrap(values, seed=1)
+    assert paired_bootstrap(values, seed=1) != paired_bootstrap(values, seed=2)
+    for differences, groups in (([], None), ([1.0], [])):
+        with pytest.raises(ValueError, match="differences in"):
+            paired_bootstrap(differences, groups)

@@ -4,10 +4,12 @@ from arriero.records.dialog import Dialog, Message
 from arriero.records.errors import Stopped, UserError
 from arriero.records.preference import Preference, Rating
 from arriero.records.prompt import Prompt
+from arriero.records.response import BEST_GRADE, RatedResponse
 from arriero.records.score import Annotator, Grade, Judgment, Oracle
 from arriero.records.special_ids import LLAMA2_IDS, SpecialIds
 
 __all__ = [
+    "BEST_GRADE",
     "LLAMA2_IDS",
     "Annotator",
     "Dialog",
@@ -17,6 +19,7 @@ __all__ = [
     "Oracle",
     "Preference",
     "Prompt",
+    "RatedResponse",
     "Rating",
     "SpecialIds",
     "Stopped",

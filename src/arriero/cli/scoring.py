@@ -1,0 +1,78 @@
+"""The verbs of reward models: evaluate-rewards and score."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arriero.cli.verbs import Verbs
+from arriero.records import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+_KEY = "ARRIERO_JUDGE_KEY"
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Add them."""
+    evaluate = verbs.add("evaluate-rewards", "any scorers on any test sets (Tables 7, 8, 29)",
+                         _evaluate)  # fmt: skip
+    evaluate.add_argument(
+        "--scorers",
+        nargs="+",
+        required=True,
+        metavar="SCORER",
+        help="a reward model's folder, hf:FOLDER, http://HOST/v1#MODEL for a judge, length, "
+        "random; NAME=SCORER names it",
+    )
+    evaluate.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="pairs in any format, or answers with `score` (1 to 7) or `is_safe`",
+    )
+    evaluate.add_argument(
+        "--out", type=Path, default=Path("runs/evaluate-rewards"), metavar="FOLDER",
+        help="for report.html and results.json; default: runs/evaluate-rewards",
+    )  # fmt: skip
+    evaluate.add_argument("--device", help="such as cpu or cuda; default: a GPU if there is one")
+    judge = evaluate.add_argument_group("judges", f"their key stands in {_KEY}")
+    judge.add_argument("--judge-timeout", type=float, default=60, metavar="S", help="an attempt")
+    judge.add_argument("--judge-attempts", type=int, default=4, metavar="N", help="a question")
+    judge.add_argument("--judge-parallel", type=int, default=4, metavar="N", help="at once")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from arriero.evaluation.opening import JudgeOptions, open_scorers
+    from arriero.road.rewards import evaluate_rewards
+
+    if min(options.judge_timeout, options.judge_attempts, options.judge_parallel) <= 0:
+        raise UserError("--judge-timeout, --judge-attempts and --judge-parallel are above 0")
+    judge = JudgeOptions(
+        key=os.environ.get(_KEY) or None,
+        timeout=options.judge_timeout,
+        attempts=options.judge_attempts,
+        at_once=options.judge_parallel,
+    )
+    scorers = open_scorers(options.scorers, judge, _device(options.device))
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    report = evaluate_rewards(scorers, options.data, options.out, say)
+    print(f"\nReport:  {report}\nFigures: {options.out / 'results.json'}")
+
+
+def _device(name: str | None) -> torch.device:
+    """The device of a name, or the best there is."""
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    name = name or ("cuda" if has_gpu else "cpu")
+    if name != "cpu" and not (has_gpu and name.partition(":")[0] == "cuda"):
+        raise UserError(f"--device {name}: not on this machine; name cpu, or cuda with a GPU")
+    return torch.device(name)

@@ -1,0 +1,96 @@
+"""From what a user writes to a scorer: a folder, an address, or the name of a trivial one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import torch
+
+from arriero.evaluation.chat_client import ChatClient
+from arriero.evaluation.classifiers import ClassifierScorer
+from arriero.evaluation.judge import LanguageJudge
+from arriero.evaluation.scorers import LengthScorer, RandomScorer, RewardModelScorer, Scorer
+from arriero.records import UserError
+
+_NAMED = re.compile(r"([\w .-]+)=(.+)")
+_OURS = "LlamaForSequenceClassification"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeOptions:
+    """How a judge behind an address is asked; see ChatClient and LanguageJudge."""
+
+    key: str | None = None
+    timeout: float = 60.0
+    attempts: int = 4
+    at_once: int = 4
+
+
+def open_scorers(given: Sequence[str], options: JudgeOptions, device: torch.device) -> list[Scorer]:
+    """The scorers that are named, in order.
+
+    Args:
+        given: each `length`, `random`, a model folder, `hf:FOLDER` (by way of transformers) or
+            `http://HOST/v1#MODEL` (a judge); `NAME=` before it names it in reports.
+
+    Raises:
+        UserError: a folder holds no scorer, nobody answers, or two have one name.
+    """
+    scorers: list[Scorer] = []
+    for one in given:
+        named = _NAMED.fullmatch(one)
+        name, what = (named[1], named[2]) if named else (None, one)
+        scorer = _open(what, name, options, device)
+        if any(other.name == scorer.name for other in scorers):
+            raise UserError(f"two scorers are called {scorer.name}: name one, as NAME={what}")
+        scorers.append(scorer)
+    return scorers
+
+
+def _open(what: str, name: str | None, options: JudgeOptions, device: torch.device) -> Scorer:
+    if what == "length":
+        return LengthScorer(name or "length")
+    if what == "random":
+        return RandomScorer(name or "random")
+    if what.startswith(("http://", "https://")):
+        return _judge(what, name, options)
+    folder = Path(what.removeprefix("hf:"))
+    if not folder.is_dir():
+        raise UserError(f"{what}: no such folder; a scorer is one, an address, length or random")
+    label = name or _label(folder)
+    if what.startswith("hf:") or _architecture(folder) != _OURS:
+        return ClassifierScorer.load(label, folder, device)
+    return RewardModelScorer.load(label, folder, device)
+
+
+def _judge(address: str, name: str | None, options: JudgeOptions) -> LanguageJudge:
+    url, _, model = address.partition("#")
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        host = None
+    if not host or any(character.isspace() for character in url):
+        raise UserError(f"{address}: no address; write it as http://HOST:PORT/v1#MODEL")
+    client = ChatClient(url, options.key, options.timeout, options.attempts)
+    model = model or client.only_model()
+    return LanguageJudge(name or model, client, model, at_once=options.at_once)
+
+
+def _label(folder: Path) -> str:
+    """`runs/tiny/06-reward-safety-v1/model` is `06-reward-safety-v1`."""
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "model" and folder.parent.name else folder.name
+
+
+def _architecture(folder: Path) -> str | None:
+    """What the folder says it is; None where it says nothing that can be read."""
+    try:
+        named = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
+        return str(named[0])
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return None

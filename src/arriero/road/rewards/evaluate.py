@@ -1,0 +1,137 @@
+"""Any scorers on any test sets: `results.json` and `report.html` of `arriero evaluate-rewards`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from arriero.data.files import stem_of
+from arriero.data.preferences import read_preferences
+from arriero.data.responses import holds_responses, read_responses
+from arriero.evaluation.judge import LanguageJudge
+from arriero.evaluation.pair_figures import accuracies, comparisons, pair_calibration
+from arriero.evaluation.response_figures import (
+    Labelled,
+    detection_figures,
+    grade_figures,
+    labelled_of_pairs,
+)
+from arriero.evaluation.scorers import AnswerScorer, PairScores, Scorer, pair_scores
+from arriero.records import Preference, RatedResponse, UserError
+from arriero.road.rewards.report import write_rewards_report
+from arriero.stages.workspace import write_json
+
+Json = dict[str, Any]
+Say = Callable[[str], None]
+
+
+def evaluate_rewards(
+    scorers: Sequence[Scorer], data: Sequence[Path | str], out: Path, say: Say
+) -> Path:
+    """Score every set by every scorer and write the figures; returns the report's path.
+
+    Args:
+        scorers: with different names.
+        data: a test set each: pairs in any format, or single answers with a grade or a label.
+        out: a folder; is made if need be, and written only once everything is scored.
+
+    Raises:
+        UserError: a set is missing, wrong or empty, a scorer fails, or `out` is no folder.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; name a folder with --out")
+    sets = {name: _read(path) for name, path in _named(data).items()}
+    results: Json = {"sets": {}}
+    for name, (rows, dropped) in sets.items():
+        say(f"{name}: {len(rows):,} {'pairs' if _are_pairs(rows) else 'rated answers'}")
+        figures = _of_pairs if _are_pairs(rows) else _of_responses
+        results["sets"][name] = {"n": len(rows), "dropped": dict(dropped)}
+        results["sets"][name] |= figures(rows, scorers, say)
+    results["scorers"] = {scorer.name: _facts(scorer) for scorer in scorers}
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "results.json", results)
+    return write_rewards_report(out, results)
+
+
+def _named(data: Sequence[Path | str]) -> dict[str, Path | str]:
+    """The sets by a short name; those that share one are told apart by their folder."""
+    stems = {str(path): stem_of(Path(path)) for path in data}
+    if len(stems) < len(data):
+        raise UserError("a test set is named twice; name each once")
+    counts = Counter(stems.values())
+    return {
+        stem if counts[stem] == 1 else f"{Path(path).parent.name}/{stem}": path
+        for path, stem in stems.items()
+    }
+
+
+def _read(path: Path | str) -> tuple[list[Any], Counter[str]]:
+    """The rows of a set, pairs or rated answers, and what was of no use in it."""
+    dropped: Counter[str] = Counter()
+    if holds_responses(path):
+        return list(read_responses(path, skipped=dropped)), dropped
+    return list(read_preferences(path, skipped=dropped)), dropped
+
+
+def _are_pairs(rows: Sequence[Any]) -> bool:
+    return isinstance(rows[0], Preference)
+
+
+def _of_pairs(pairs: Sequence[Preference], scorers: Sequence[Scorer], say: Say) -> Json:
+    scored: dict[str, list[PairScores | None]] = {}
+    figures: Json = {"kind": "pairs", "accuracy": {}, "calibration": {}, "detection": {}}
+    for scorer in scorers:
+        scores = scored[scorer.name] = pair_scores(scorer, pairs)
+        figures["accuracy"][scorer.name] = found = accuracies(pairs, scores)
+        say(f"  {scorer.name}: {_in_words(found)}")
+        if isinstance(scorer, AnswerScorer) and scorer.is_logit:
+            figures["calibration"][scorer.name] = pair_calibration(scores)
+            detection = detection_figures(labelled_of_pairs(pairs, scores))
+            if detection is not None:
+                figures["detection"][scorer.name] = detection
+    figures["comparisons"] = comparisons(pairs, scored)
+    return figures
+
+
+def _in_words(accuracy: Json) -> str:
+    if not accuracy:
+        return "no pair could be scored"
+    found = accuracy["all"]["all"]
+    return f"accuracy {found['accuracy']:.3f} of {found['n']:,} pairs"
+
+
+def _of_responses(rows: Sequence[RatedResponse], scorers: Sequence[Scorer], say: Say) -> Json:
+    """Grades and labels; a judge of pairs says nothing of single answers."""
+    figures: Json = {"kind": "responses", "grades": {}, "detection": {}}
+    for scorer in scorers:
+        if not isinstance(scorer, AnswerScorer):
+            say(f"  {scorer.name}: judges pairs alone")
+            continue
+        scores = scorer.score([row.dialog for row in rows])
+        graded: list[tuple[float, float]] = []
+        labelled: Labelled = []
+        for row, score in zip(rows, scores, strict=True):
+            if score is not None and row.grade is not None:
+                graded.append((score, row.grade))
+            if score is not None and row.is_safe is not None:
+                labelled.append((score, row.is_safe))
+        given, grades = [score for score, _ in graded], [grade for _, grade in graded]
+        by_grade = grade_figures(given, grades, scorer.is_logit)
+        if by_grade is not None:
+            figures["grades"][scorer.name] = by_grade
+        detection = detection_figures(labelled) if scorer.is_logit else None
+        if detection is not None:
+            figures["detection"][scorer.name] = detection
+        say(f"  {scorer.name}: {len(graded):,} graded, {len(labelled):,} labelled")
+    return figures
+
+
+def _facts(scorer: Scorer) -> Json:
+    facts: Json = {"kind": scorer.kind, "skipped": dict(scorer.skipped)}
+    if isinstance(scorer, AnswerScorer):
+        facts["is_logit"] = scorer.is_logit
+    if isinstance(scorer, LanguageJudge):
+        facts |= {"letters": dict(scorer.letters), "num_swayed": scorer.num_swayed}
+    return facts
