@@ -19,7 +19,9 @@ KEYS = (
     "messages conversations role content from value prompt chosen rejected completion text "
     "question answer rationale instruction input output instances system source rating track "
     "prompt_id id message_tree_id message_id replies rank deleted review_result "
-    "chosen_is_safe category"
+    "chosen_is_safe category batch strength context response1 response2 overall_preference "
+    "individual_preference response_0 response_1 better_response_id safer_response_id "
+    "is_response_0_safe completions annotations Rating overall_score score_chosen score_rejected"
 ).split()
 SPOKEN = ("\n\nHuman: a\n\nAssistant: b", "\n\nHuman:\n\nAssistant:", "Assistant: a\n\nHuman: b")
 WORDS = ("", " ", "a", "user", "assistant", "prompter", "human", "gpt", "safety")
@@ -31,6 +33,7 @@ VALUES = st.recursive(
         | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6)
         | st.fixed_dictionaries({"role": inner, "content": inner})
         | st.fixed_dictionaries({"from": inner, "value": inner})
+        | st.fixed_dictionaries({"response": inner, "overall_score": inner, "annotations": inner})
         | st.fixed_dictionaries(
             {"message_id": inner, "text": inner, "role": inner, "replies": inner}
         )
@@ -39,8 +42,31 @@ VALUES = st.recursive(
 )
 
 
+PUBLIC = (
+    st.fixed_dictionaries(
+        {"context": VALUES, "response1": LEAVES, "response2": LEAVES, "overall_preference": VALUES},
+        optional={"individual_preference": VALUES},
+    )
+    | st.fixed_dictionaries(
+        {"prompt": LEAVES, "response_0": LEAVES, "response_1": LEAVES},
+        optional={"better_response_id": VALUES, "is_response_0_safe": VALUES},
+    )
+    | st.fixed_dictionaries({"instruction": LEAVES, "completions": st.lists(VALUES) | VALUES})
+    | st.fixed_dictionaries(
+        {"prompt": LEAVES, "chosen": LEAVES, "rejected": LEAVES},
+        optional={
+            "score_chosen": VALUES,
+            "score_rejected": VALUES,
+            "strength": VALUES,
+            "mean preference difference": VALUES,
+            "batch": VALUES,
+        },
+    )
+)
+
+
 @settings(max_examples=100)
-@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=8) | VALUES)
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=8) | VALUES | PUBLIC)
 def test_no_row_is_a_fault_of_ours(value: Any) -> None:
     rows = [Row(value, Path("a.jsonl"), 1)]
     found = [

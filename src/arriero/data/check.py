@@ -13,7 +13,7 @@ from typing import Literal
 from arriero.data import files
 from arriero.data.dialogs import to_dialogs
 from arriero.data.documents import documents_of, to_document
-from arriero.data.formats import Format, detect_format, recognize
+from arriero.data.formats import Format, detect_format, holds_preferences, recognize
 from arriero.data.preferences import to_preferences
 from arriero.data.prompts import to_prompts
 from arriero.data.rows import Bad, Row, Skip, container_of, convert, read_rows
@@ -219,19 +219,16 @@ def _kind_of(path: Path, found: Format) -> Kind:
     match found:
         case "text" | "plain":
             return "documents"
-        case "preference":
-            return "preferences"
         case "prompt":
             return "prompts"
-        case "hh":
-            return "preferences" if "chosen" in _first_value(path) else "dialogs"
         case "messages":
             turns = _first_value(path)["messages"]
             last = turns[-1] if isinstance(turns, list) and turns else None
             is_open = isinstance(last, dict) and last.get("role") in ("user", "human")
             return "prompts" if is_open else "dialogs"
         case _:
-            return "dialogs"
+            is_pair = holds_preferences(found, _first_value(path))
+            return "preferences" if is_pair else "dialogs"
 
 
 def _first_value(path: Path) -> dict[str, object]:

@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from arriero.data import files, oasst
-from arriero.data.formats import ANSWER_KEYS, QUESTION_KEYS, TEXT_KEYS, first_key, recognize, unfit
+from arriero.data.formats import (
+    ANSWER_KEYS,
+    QUESTION_KEYS,
+    TEXT_KEYS,
+    first_key,
+    holds_preferences,
+    recognize,
+    unfit,
+)
 from arriero.data.rows import Bad, Row, Skip, convert, read_rows, require
 from arriero.data.transcripts import is_transcript, split_turns
 from arriero.records import Dialog, Message
@@ -68,7 +76,7 @@ def to_dialogs(row: Row) -> Iterator[Dialog | Skip]:
     """
     value = row.value
     found = recognize(value)
-    if found in (None, "prompt", "text", "preference") or (found == "hh" and "chosen" in value):
+    if found in (None, "prompt", "text") or holds_preferences(found, value):
         raise ValueError(unfit(found, value, "dialogs"))
     if found == "oasst":
         dropped: Counter[str] = Counter()

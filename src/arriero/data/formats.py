@@ -5,7 +5,11 @@
 | messages      | `messages`: a list of role and content                                          |
 | sharegpt      | `conversations`: a list of from (human, gpt, system) and value                  |
 | preference    | `chosen`, `rejected`, `prompt`: strings or messages; without `prompt`, messages |
-| hh            | `chosen`, `rejected`, or `text`: whole transcripts of Human: and Assistant:     |
+| hh            | `chosen`, `rejected`, or `text`: whole transcripts of Human: and Assistant:;    |
+|               | the two sides also as lists of their turns                                      |
+| helpsteer     | `context`, `response1`, `response2`, `overall_preference`: HelpSteer3           |
+| saferlhf      | `prompt`, `response_0`, `response_1` with labels: PKU-SafeRLHF                  |
+| ultrafeedback | `instruction`, `completions`: a list, with scores: UltraFeedback                |
 | completion    | `prompt` (or `question`) and `completion` (or `response`, `answer`)             |
 | alpaca        | `instruction`, `input`, `output`                                                |
 | self_instruct | `instruction`, `instances`: a list of input and output                          |
@@ -23,6 +27,7 @@ from typing import Any, Literal
 
 from arriero.data import files, oasst
 from arriero.data.rows import Bad, Row, container_of, read_rows
+from arriero.data.strengths import is_list_of_turns
 from arriero.data.transcripts import is_transcript
 from arriero.records import UserError
 
@@ -31,6 +36,9 @@ Format = Literal[
     "sharegpt",
     "preference",
     "hh",
+    "helpsteer",
+    "saferlhf",
+    "ultrafeedback",
     "completion",
     "alpaca",
     "self_instruct",
@@ -44,6 +52,13 @@ Format = Literal[
 QUESTION_KEYS = ("prompt", "question")
 ANSWER_KEYS = ("completion", "response", "answer")
 TEXT_KEYS = ("text", "content")
+
+# Public sets of comparisons by the keys of their rows, each with a reader of its own.
+_PUBLIC_SETS: dict[Format, tuple[str, ...]] = {
+    "helpsteer": ("context", "response1", "response2", "overall_preference"),
+    "saferlhf": ("prompt", "response_0", "response_1"),
+    "ultrafeedback": ("instruction", "completions"),
+}
 
 
 def detect_format(path: Path | str) -> Format:
@@ -80,10 +95,12 @@ def recognize(value: Any) -> Format | None:
         return "prompt"
     if not isinstance(value, dict):
         return None
+    for name, keys in _PUBLIC_SETS.items():
+        if all(key in value for key in keys):
+            return name
     if "chosen" in value and "rejected" in value:
         both = (value["chosen"], value["rejected"])
-        transcripts = all(isinstance(side, str) and is_transcript(side) for side in both)
-        return "hh" if transcripts and "prompt" not in value else "preference"
+        return "hh" if all(map(_is_spoken, both)) and "prompt" not in value else "preference"
     if oasst.is_tree(value) or oasst.is_message(value):
         return "oasst"
     if "messages" in value:
@@ -95,6 +112,16 @@ def recognize(value: Any) -> Format | None:
             return "self_instruct"
         return "alpaca" if "output" in value else None
     return _recognize_text(value)
+
+
+def holds_preferences(found: Format | None, value: Any) -> bool:
+    """Whether a row of a format compares answers; a transcript does where it has two sides."""
+    return found == "preference" or found in _PUBLIC_SETS or (found == "hh" and "chosen" in value)
+
+
+def _is_spoken(side: Any) -> bool:
+    """Whether a side is a whole dialog as text: a transcript, or a list of turns."""
+    return is_list_of_turns(side) or (isinstance(side, str) and is_transcript(side))
 
 
 def _recognize_text(value: dict[str, Any]) -> Format | None:
@@ -126,10 +153,12 @@ def unfit(found: Format | None, value: Any, what: str) -> str:
     """What to tell a user whose row is in a known format that is of no use here."""
     if found is None:
         return unknown(value)
-    noun = {
-        "prompt": "a prompt or a line of plain text",
-        "text": "a document",
-        "hh": "a preference" if "chosen" in value else "a transcript",
-        "preference": "a preference",
-    }.get(found, f"a dialog ({found})")
+    if holds_preferences(found, value):
+        noun = "a preference"
+    else:
+        noun = {
+            "prompt": "a prompt or a line of plain text",
+            "text": "a document",
+            "hh": "a transcript",
+        }.get(found, f"a dialog ({found})")
     return f"this row holds {noun}, but {what} are asked for; name another file"

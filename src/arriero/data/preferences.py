@@ -1,24 +1,30 @@
 """Reads preference pairs, with the ratings and safety labels that a data set carries.
 
 A pair is a prompt with two answers, two whole dialogs that differ in the last answer alone (as
-messages, or as the transcripts of hh-rlhf), or two ranked siblings of a tree. Pairs without a
-choice to learn (the same answer twice, an empty one, two prompts) are skipped and counted.
+messages, or as the transcripts of hh-rlhf), or two ranked siblings of a tree; rows of public sets
+with a schema of their own have readers of their own. Pairs without a choice to learn (the same
+answer twice, an empty one, two prompts) are skipped and counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from arriero.data import files, oasst
 from arriero.data.dialogs import clean_answer, to_messages, to_prompt
-from arriero.data.formats import recognize, unfit
+from arriero.data.formats import Format, holds_preferences, recognize, unfit
+from arriero.data.helpsteer import helpsteer_preferences
 from arriero.data.rows import Bad, Row, Skip, convert, read_rows, require
-from arriero.data.tags import prompt_id, to_label, to_rating, to_track
+from arriero.data.saferlhf import saferlhf_preferences
+from arriero.data.strengths import STRENGTH_KEY, listed_turns, rating_of_strength
+from arriero.data.tags import prompt_id, to_batch, to_label, to_rating, to_track
 from arriero.data.transcripts import split_turns
+from arriero.data.ultrafeedback import rating_of_scores, ultrafeedback_preferences
 from arriero.records import Message, Preference
 from arriero.records.dialog import check_turns
 from arriero.records.prompt import Track
@@ -36,7 +42,7 @@ def read_preferences(
 
     Args:
         paths: one or several.
-        track: of rows that name none.
+        track: of rows that name none; sets with a choice for each track are read by its own.
         skipped: counts, by reason, the rows that were of no use.
 
     Raises:
@@ -52,46 +58,86 @@ def preferences_of(file: Path, track: Track = "helpfulness") -> Iterator[Prefere
 
 
 def to_preferences(row: Row, track: Track = "helpfulness") -> Iterator[Preference | Skip]:
-    """Yield the preferences of one row: one, or all ranked pairs of a tree.
+    """Yield the preferences of one row: one, or all pairs of a tree or of scored completions.
 
     Raises:
         ValueError: the row is no preference, or a tag of it is unknown.
     """
-    value = row.value
-    found = recognize(value)
-    if found == "oasst":
-        dropped: Counter[str] = Counter()
-        pairs = list(oasst.ranked_pairs(oasst.root_of(value), dropped))
-        yield from (Skip(reason, num) for reason, num in dropped.items())
-        if not pairs:
-            yield Skip("no ranked answers in the tree")
-    elif found == "preference":
-        pairs = [_split_pair(value)]
-    elif found == "hh" and "chosen" in value:
-        pairs = [_split_common(split_turns(value["chosen"]), split_turns(value["rejected"]))]
-    else:
-        raise ValueError(unfit(found, value, "preferences"))
-    for pair in pairs:
-        if reason := _flaw(pair, is_log=found == "hh"):
+    found = recognize(row.value)
+    if found != "oasst" and not holds_preferences(found, row.value):
+        raise ValueError(unfit(found, row.value, "preferences"))
+    track = to_track(row.value.get("track"), track)
+    for pair in _pairs(row.value, found, track):
+        if isinstance(pair, Skip):
+            yield pair
+        elif reason := _flaw(pair, is_log=found == "hh"):
             yield Skip(reason)
         else:
             yield _tagged(pair, row, track)
 
 
-def _tagged(pair: Pair, row: Row, track: Track) -> Preference:
+def _pairs(
+    value: dict[str, Any], found: Format | None, track: Track
+) -> Iterator[Preference | Skip]:
+    """The pairs of a row with their ratings and labels, not yet looked at for flaws."""
+    match found:
+        case "oasst":
+            return _of_tree(value)
+        case "helpsteer":
+            return helpsteer_preferences(value)
+        case "saferlhf":
+            return saferlhf_preferences(value, track)
+        case "ultrafeedback":
+            return ultrafeedback_preferences(value)
+        case _:
+            return _of_sides(value, found)
+
+
+def _of_tree(value: dict[str, Any]) -> Iterator[Preference | Skip]:
+    dropped: Counter[str] = Counter()
+    pairs = list(oasst.ranked_pairs(oasst.root_of(value), dropped))
+    yield from (Skip(reason, num) for reason, num in dropped.items())
+    if not pairs:
+        yield Skip("no ranked answers in the tree")
+    yield from (Preference(*pair) for pair in pairs)
+
+
+def _of_sides(value: dict[str, Any], found: Format | None) -> Iterator[Preference | Skip]:
+    """The pair of a row with two sides, rated by name or number, by scores or by a strength."""
+    if found == "hh":
+        pair = _split_common(_turns(value["chosen"]), _turns(value["rejected"]))
+    else:
+        pair = _split_pair(value)
+    rating = to_rating(value.get("rating", value.get("strength")))
+    rating = rating or rating_of_strength(value.get(STRENGTH_KEY)) or rating_of_scores(value)
+    if isinstance(rating, Skip):
+        yield rating
+        return
     prompt, chosen, rejected = pair
-    value = row.value
-    return Preference(
+    yield Preference(
         prompt=prompt,
         chosen=chosen,
         rejected=rejected,
-        rating=to_rating(value.get("rating")),
+        rating=rating,
         chosen_is_safe=to_label(value.get("chosen_is_safe"), "chosen_is_safe"),
         rejected_is_safe=to_label(value.get("rejected_is_safe"), "rejected_is_safe"),
-        track=to_track(value.get("track"), track),
+    )
+
+
+def _turns(side: str | list[str]) -> list[Message]:
+    return split_turns(side) if isinstance(side, str) else listed_turns(side)
+
+
+def _tagged(pair: Preference, row: Row, track: Track) -> Preference:
+    """The pair with what its row says of where it comes from."""
+    own_id = row.value.get("prompt_id")
+    return replace(
+        pair,
+        track=track,
         source=row.source,
-        prompt_id=prompt_id(prompt) if (own_id := value.get("prompt_id")) is None else str(own_id),
-        annotator=str(value.get("annotator") or ""),
+        prompt_id=prompt_id(pair.prompt) if own_id is None else str(own_id),
+        annotator=str(row.value.get("annotator") or ""),
+        batch=to_batch(row.value.get("batch")),
     )
 
 
@@ -132,9 +178,9 @@ def _split_common(chosen: list[Message], rejected: list[Message]) -> Pair:
     return tuple(chosen[:-1]), chosen[-1].content, rejected[-1].content
 
 
-def _flaw(pair: Pair, is_log: bool) -> str:
+def _flaw(pair: Preference, is_log: bool) -> str:
     """Why a pair is of no use, "" if it is. Logs in wrong order are of no use, others wrong."""
-    prompt, chosen, rejected = pair
+    prompt, chosen, rejected = pair.prompt, pair.chosen, pair.rejected
     if not prompt:
         return "the two sides do not share one prompt"
     try:

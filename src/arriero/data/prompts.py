@@ -15,7 +15,7 @@ from typing import Any
 
 from arriero.data import files
 from arriero.data.dialogs import to_dialogs, to_messages, to_prompt
-from arriero.data.formats import QUESTION_KEYS, first_key, recognize, unfit
+from arriero.data.formats import QUESTION_KEYS, first_key, holds_preferences, recognize, unfit
 from arriero.data.preferences import to_preferences
 from arriero.data.rows import Bad, Row, Skip, convert, read_rows, require
 from arriero.data.tags import prompt_id, to_track
@@ -93,7 +93,7 @@ def _prompts_in(row: Row, track: Track) -> Iterator[tuple[Message, ...] | Skip]:
     found = recognize(value)
     if found in (None, "text"):
         raise ValueError(unfit(found, value, "prompts"))
-    if found == "preference" or (found == "hh" and "chosen" in value):
+    if holds_preferences(found, value):
         for pair in to_preferences(row, track):
             yield pair if isinstance(pair, Skip) else pair.prompt
     elif found == "prompt":

@@ -1,4 +1,4 @@
-"""The tags that rows may carry: track, ratings, safety labels, and ids for prompts without one."""
+"""The tags that rows may carry: track, rating, safety labels, batch, and ids for prompts."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ def to_rating(value: Any) -> Rating | None:
             return Rating(name)
     elif type(value) in (int, float) and value in RATING_BY_STRENGTH:
         return RATING_BY_STRENGTH[int(value)]
+    elif type(value) in (int, float) and value < 0:
+        raise ValueError(f"the rating {value!r} is negative: swap the two sides, or mend the row")
     known = ", ".join(Rating)
     raise ValueError(f"the rating {value!r} is unknown; known are {known}, or 3, 2, 1, 0")
 
@@ -71,3 +73,16 @@ def to_track(value: Any, default: Track) -> Track:
         if value == track:
             return track
     raise ValueError(f"the track {value!r} is unknown; known are helpfulness and safety")
+
+
+def to_batch(value: Any) -> str:
+    """The batch in time that a row names, by a name or a number; empty where it names none.
+
+    Raises:
+        ValueError: another value.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError(f"'batch' should be a name or a number, not {value!r}")
+    return str(value).strip()

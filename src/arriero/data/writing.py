@@ -20,7 +20,10 @@ def write_dialogs(path: Path, dialogs: Iterable[Dialog]) -> int:
 
 
 def write_preferences(path: Path, preferences: Iterable[Preference]) -> int:
-    """Write `prompt` (messages), `chosen`, `rejected` and all tags; return the number of rows."""
+    """Write `prompt` (messages), `chosen`, `rejected` and all tags; return the number of rows.
+
+    `batch` is written where a row has one.
+    """
     return _write(path, (_preference_row(preference) for preference in preferences))
 
 
@@ -35,7 +38,7 @@ def _dialog_row(dialog: Dialog) -> dict[str, Any]:
 
 
 def _preference_row(preference: Preference) -> dict[str, Any]:
-    return {
+    row: dict[str, Any] = {
         "prompt": _turns(preference.prompt),
         "chosen": preference.chosen,
         "rejected": preference.rejected,
@@ -47,6 +50,7 @@ def _preference_row(preference: Preference) -> dict[str, Any]:
         "source": preference.source,
         "annotator": preference.annotator,
     }
+    return row | {"batch": preference.batch} if preference.batch else row
 
 
 def _prompt_row(prompt: Prompt) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class Preference:
     """One row of preference data.
 
     `rating` and the two safety labels are None where a data set does not carry them: then the
-    margin is 0 and the safety loss of the row is 0.
+    margin is 0 and the safety loss of the row is 0. `batch` names the batch in time (a week's, in
+    the paper) that the row was collected in.
     """
 
     prompt: tuple[Message, ...]
@@ -36,3 +37,4 @@ class Preference:
     source: str = ""
     prompt_id: str = ""
     annotator: str = ""
+    batch: str = ""
