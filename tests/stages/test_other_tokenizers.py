@@ -21,7 +21,8 @@ from arriero.stages import ppo, pretrain, rejection, reward, sft
 from arriero.stages.ppo import PpoConfig
 from arriero.stages.pretrain import PretrainConfig
 from arriero.stages.rejection import RejectionConfig
-from arriero.stages.reward import RewardConfig
+from arriero.stages.reward_config import RewardConfig
+from arriero.stages.reward_mix import MixConfig
 from arriero.stages.sampling import ChatModel
 from arriero.stages.sft import SftConfig
 from arriero.tokenizer import encode_dialog, encode_prompt, load_tokenizer
@@ -90,6 +91,7 @@ def test_every_stage(build: Build, tmp_path: Path, workspace: NewWorkspace) -> N
         reward.run(
             RewardConfig(pairs_per_step=16, precision="float32", optimizer=FAST),
             track="helpfulness",
+            mix=MixConfig(),
             start=chat.model,
             train={"helpfulness": [tmp_path / "rows.jsonl"]},
             test={"all": [tmp_path / "rows.jsonl"]},

@@ -1,9 +1,8 @@
-"""Reward training: the loss pair by pair, the mixes, the accuracies."""
+"""Reward training: the loss pair by pair, the accuracies, what a run leaves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,10 @@ from arriero.model.weights import load_language_model, load_score_model
 from arriero.records import Message, Preference, Rating, UserError
 from arriero.records.prompt import Track
 from arriero.stages import reward
-from arriero.stages.reward import (
-    RewardConfig,
-    encode_pairs,
-    mixed_rows,
-    pair_accuracies,
-    pair_loss_sum,
-    score_histogram,
-)
+from arriero.stages.reward_config import RewardConfig
+from arriero.stages.reward_mix import MixConfig
+from arriero.stages.reward_pairs import encode_pairs, pair_loss_sum
+from arriero.stages.reward_results import pair_accuracies, score_histogram
 from arriero.tokenizer import Tokenizer
 from arriero.training.optimizer import OptimizerConfig
 
@@ -36,7 +31,6 @@ from .conftest import CONFIG, WORDS, NewWorkspace, metrics, results
 SMALL = RewardConfig(
     pairs_per_step=8,
     micro_pairs=4,
-    helpfulness_other_share=0.0,
     precision="float32",
     optimizer=OptimizerConfig(peak=1e-2),
 )
@@ -96,35 +90,6 @@ def test_pairs_longer_than_the_context_are_left_out(tokenizer: Tokenizer) -> Non
     assert all(pair.chosen[-1] == pair.rejected[-1] == tokenizer.eos_id for pair in pairs)
 
 
-@pytest.mark.parametrize(
-    ("track", "share", "num_other", "wanted"),
-    [
-        ("helpfulness", 0.5, 40, 20),
-        ("helpfulness", 0.2, 40, 5),
-        ("safety", 0.1, 40, 2),
-        ("safety", 0.5, 6, 6),
-        ("helpfulness", 0.0, 40, 0),
-    ],
-)
-def test_mixes_by_hand(
-    tmp_path: Path, track: Track, share: float, num_other: int, wanted: int
-) -> None:
-    """20 rows of the own track, and as many of the other as make up its share."""
-    other: Track = "safety" if track == "helpfulness" else "helpfulness"
-    files: dict[Track, Sequence[Path]] = {}
-    counts: dict[Track, int] = {track: 20, other: num_other}
-    for name, count in counts.items():
-        path = tmp_path / f"{name}.jsonl"
-        write_preferences(path, [row(n, track=name) for n in range(count)])
-        files[name] = [path]
-    config = SMALL.model_copy(update={f"{track}_other_share": share})
-    rows, mix = mixed_rows(config, track, files, seed=0)
-    assert [item.track for item in rows].count(track) == 20
-    assert [item.track for item in rows].count(other) == wanted
-    assert mix == {track: 20 / (20 + wanted), other: wanted / (20 + wanted)}
-    assert len({item.prompt for item in rows if item.track == other}) == wanted
-
-
 def test_accuracies_by_hand(tokenizer: Tokenizer) -> None:
     """Overall and by rating; a tie (the same answer twice) counts one half."""
     ratings = (Rating.BETTER, Rating.BETTER, Rating.SLIGHTLY_BETTER, None)
@@ -175,6 +140,7 @@ def test_it_learns_what_is_preferred(
     reward.run(
         SMALL,
         track="safety",
+        mix=MixConfig(),
         start=chat_folder,
         train={track: [paths[0]] for track, paths in files.items()},
         test={track: [paths[1]] for track, paths in files.items()},
@@ -182,6 +148,15 @@ def test_it_learns_what_is_preferred(
     )
     found, lines = results(space), metrics(space)
     assert (found["name"], found["pairs"]) == ("safety", 178)  # 160 and a tenth of the other track
+    assert found["mix"] == {"own safety": 160 / 178, "own helpfulness": 18 / 178}
+    assert [tuple(part.values()) for part in found["mix_counts"]] == [
+        ("own safety", 160, 160, 160),
+        ("open safety", 0, 0, 0),
+        ("own helpfulness", 160, 18, 18),
+        ("open helpfulness", 0, 0, 0),
+    ]
+    assert (found["too_long"], found["test_too_long"]) == (0, {"helpfulness": 0, "safety": 0})
+    assert found["margins"]["better"] == MARGINS["small"][Rating.BETTER]
     assert found["accuracy"]["safety"]["all"]["accuracy"] == 1.0
     assert found["accuracy"]["helpfulness"]["all"]["n"] == 30
     assert sum(found["score_histogram"]["chosen"]) == 30
@@ -208,6 +183,7 @@ def test_no_pair_fits(chat_folder: Path, workspace: NewWorkspace, tmp_path: Path
         reward.run(
             SMALL,
             track="helpfulness",
+            mix=MixConfig(),
             start=chat_folder,
             train={"helpfulness": [path]},
             test={},
@@ -226,6 +202,7 @@ def test_adapters_and_a_score_head_learn_what_is_preferred(
     reward.run(
         SMALL.model_copy(update={"lora": LoraConfig(rank=4, layers=("q_proj", "v_proj"))}),
         track="helpfulness",
+        mix=MixConfig(),
         start=chat_folder,
         train={"helpfulness": [train]},
         test={"helpfulness": [test]},
@@ -237,3 +214,53 @@ def test_adapters_and_a_score_head_learn_what_is_preferred(
     start = load_language_model(chat_folder).model.state_dict()
     changed = {name for name in start if not found[name].equal(start[name])}
     assert changed == {f"layers.0.self_attn.{name}.weight" for name in ("q_proj", "v_proj")}
+
+
+def test_pairs_that_the_context_cuts_are_counted(
+    chat_folder: Path, workspace: NewWorkspace, tmp_path: Path
+) -> None:
+    long = " ".join(WORDS * 6)
+    train, test, hopeless = (tmp_path / f"{name}.jsonl" for name in ("train", "test", "hopeless"))
+    write_preferences(train, [*(row(n) for n in range(8)), row(8, long), row(9, rejected=long)])
+    write_preferences(test, [row(10), row(11), row(12, long)])
+    write_preferences(hopeless, [row(13, long)])
+    space = workspace()
+    reward.run(
+        SMALL,
+        track="helpfulness",
+        mix=MixConfig(),
+        start=chat_folder,
+        train={"helpfulness": [train]},
+        test={"helpfulness": [test], "hopeless": [hopeless]},
+        workspace=space,
+    )
+    found = results(space)
+    assert (found["pairs"], found["too_long"]) == (8, 2)
+    assert found["test_too_long"] == {"helpfulness": 1, "hopeless": 1}
+    assert found["accuracy"]["helpfulness"]["all"]["n"] == 2
+    assert "hopeless" not in found["accuracy"]
+
+
+def test_a_rerun_of_the_same_seed_is_bit_equal(
+    chat_folder: Path, workspace: NewWorkspace, tmp_path: Path
+) -> None:
+    files: dict[Track, list[Path]] = {}
+    for track in ("helpfulness", "safety"):
+        path = tmp_path / f"{track}.jsonl"
+        write_preferences(path, [row(n, safe=(True, False), track=track) for n in range(40)])
+        files[track] = [path]
+    left: list[bytes] = []
+    for name in ("first", "again"):
+        space = workspace(name)
+        reward.run(
+            SMALL,
+            track="safety",
+            mix=MixConfig(),
+            start=chat_folder,
+            train=files,
+            test={"safety": files["safety"]},
+            workspace=space,
+        )
+        left.append((space.model / "model.safetensors").read_bytes())
+        left.append((space.folder / "results.json").read_bytes())
+    assert left[:2] == left[2:]

@@ -32,8 +32,10 @@ from arriero.stages.ppo import PpoConfig
 from arriero.stages.preferences import PreferencesConfig
 from arriero.stages.pretrain import PretrainConfig
 from arriero.stages.rejection import RejectionConfig
-from arriero.stages.reward import RewardConfig
+from arriero.stages.reward_config import RewardConfig
+from arriero.stages.reward_mix import MixConfig
 from arriero.stages.sft import SftConfig
+from arriero.stages.tables import as_table
 from arriero.stages.tokenizer import TokenizerConfig
 from arriero.stages.workspace import ParallelConfig
 
@@ -79,19 +81,6 @@ class WorldConfig(BaseModel):
         return self
 
 
-def _pairs(value: Any) -> Any:
-    """A table out of the NAME=NUMBER of a command line."""
-    if not isinstance(value, list | tuple):
-        return value
-    for item in value:
-        if not str(item).rpartition("=")[0]:
-            raise ValueError(f"{item!r} is no NAME=NUMBER")
-    pairs = dict(str(item).rsplit("=", 1) for item in value)
-    if len(pairs) < len(value):
-        raise ValueError(f"a source is named twice: {' '.join(map(str, value))}")
-    return pairs
-
-
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -108,7 +97,7 @@ class DataConfig(BaseModel):
         default=(),
         description="documents to pretrain on; NAME=PATH names a source, else its file does",
     )
-    weights: Annotated[dict[str, Weight], BeforeValidator(_pairs)] = Field(
+    weights: Annotated[dict[str, Weight], BeforeValidator(as_table)] = Field(
         default_factory=dict,
         description="share of each source, as NAME=NUMBER: small ones are read more than once; "
         "none reads the corpus as it is",
@@ -151,6 +140,7 @@ class Recipe(BaseModel):
     sft: SftConfig = Field(default_factory=SftConfig)
     preferences: PreferencesConfig = Field(default_factory=PreferencesConfig)
     reward: RewardConfig = Field(default_factory=RewardConfig)
+    mix: MixConfig = Field(default_factory=MixConfig)
     rejection: RejectionConfig = Field(default_factory=RejectionConfig)
     ppo: PpoConfig = Field(default_factory=PpoConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)

@@ -269,11 +269,12 @@ def _reward(recipe: Recipe, run: Path, files: _Files, track: Track) -> Step:
     return Step(
         REWARDS[track],
         "reward",
-        _config(recipe.reward),
+        {"mix": _config(recipe.mix), **_config(recipe.reward)},
         (SFT, PREFERENCES),
         lambda space: reward.run(
             recipe.reward,
             track=track,
+            mix=recipe.mix,
             start=run / SFT / "model",
             train={name: [files.comparisons(name, "train")] for name in REWARDS},
             test={name: [files.comparisons(name, "test")] for name in REWARDS},

@@ -24,8 +24,8 @@ class OptimizerConfig(BaseModel):
     clip: float = Field(default=1.0, gt=0, description="largest gradient norm; 1.0")
 
 
-def completed_by(defaults: OptimizerConfig) -> BeforeValidator:
-    """Keys that a recipe leaves out come from the stage's defaults, not from pretraining's."""
+def completed_by(defaults: BaseModel) -> BeforeValidator:
+    """Keys that a recipe leaves out come from these defaults, not from those of their class."""
 
     def complete(given: object) -> object:
         return {**defaults.model_dump(), **given} if isinstance(given, dict) else given

@@ -15,6 +15,8 @@ import torch
 from arriero.model.lora import LoraConfig
 from arriero.records import UserError
 from arriero.stages import reward, sft
+from arriero.stages.reward_config import RewardConfig
+from arriero.stages.reward_mix import MixConfig
 from arriero.stages.workspace import Workspace
 from arriero.training.optimizer import OptimizerConfig
 from arriero.training.ranks import ParallelConfig, end_ranks, start_ranks
@@ -31,10 +33,9 @@ SFT = sft.SftConfig(
     optimizer=OPTIMIZER,
     lora=LORA,
 )
-REWARD = reward.RewardConfig(
+REWARD = RewardConfig(
     pairs_per_step=8,
     micro_pairs=2,
-    helpfulness_other_share=0.0,
     precision="float32",
     optimizer=OPTIMIZER,
     lora=LORA,
@@ -63,6 +64,7 @@ def run(stage: str, start: Path, file: Path, space: Workspace) -> None:
         reward.run(
             REWARD,
             track="helpfulness",
+            mix=MixConfig(),
             start=start,
             train={"helpfulness": [file]},
             test={"helpfulness": [file]},
