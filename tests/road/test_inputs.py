@@ -11,9 +11,17 @@ import torch
 from arriero.data.dialogs import read_dialogs
 from arriero.data.documents import read_documents
 from arriero.data.mixing import Source
+from arriero.data.preferences import read_preferences
 from arriero.records import UserError
-from arriero.road.inputs import draw_world, external_files, few_shot, prepare, prompts_of
-from arriero.road.recipe import DataConfig, WorldConfig
+from arriero.road.inputs import (
+    draw_world,
+    external_files,
+    few_shot,
+    open_set,
+    prepare,
+    prompts_of,
+)
+from arriero.road.recipe import CROWD, DataConfig, WorldConfig
 from arriero.stages.workspace import Workspace
 from arriero.world.documents import SOURCES
 
@@ -69,6 +77,16 @@ def test_no_prompt_of_the_evaluation_is_learnt_from(folder: Path) -> None:
     assert learnt
     assert not learnt & words("prompts-test-*.jsonl")
     assert not learnt & words("prompts-comparisons.jsonl")
+
+
+def test_open_comparisons_of_the_world(folder: Path, tmp_path: Path) -> None:
+    assert not list(folder.glob("open-*"))
+    world = WORLD.model_copy(update={"open_comparisons": 7})
+    draw_world(world, Workspace(tmp_path, 0, torch.device("cpu"), lambda line: None))
+    for track in ("helpfulness", "safety"):
+        rows = list(read_preferences([open_set(tmp_path, track)]))
+        assert len(rows) == 7
+        assert {(row.track, row.source, row.rating) for row in rows} == {(track, CROWD, None)}
 
 
 def test_the_same_seed_draws_the_same_files(folder: Path, tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def test_an_unknown_key_is_told_the_nearest(key: str, near: str) -> None:
         ({"model.num_heads": 7}, r"key model: dim 128 must be an even multiple"),
         ({"sft.row_length": 512}, r"tiny: sft\.row_length is 512, the model's context 256"),
         ({"data.world.safety_share": 0.9, "data.world.borderline_share": 0.1}, r"no ordinary"),
+        ({"data.world.open_comparisons": 9}, r"open_comparisons would count .* --mix.open crowd"),
         ({"rejection.temperatures": []}, r"key rejection\.temperatures: .*at least 1"),
         ({"data.weights": ["a=0"]}, r"key data\.weights\.a: .*greater than 0 \(given '0'\)"),
         ({"data.weights": ["a=-1"]}, r"key data\.weights\.a: .*greater than 0"),

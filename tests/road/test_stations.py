@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from arriero.road.manifest import stage_key
 from arriero.road.recipe import load_recipe
 from arriero.road.run import Step
 from arriero.road.stations import VERBS, stations
+from arriero.stages import reward
+from arriero.stages.workspace import Workspace
 
 from .test_run import STAGES
 
@@ -93,6 +96,27 @@ def test_changed_files_of_ones_own_are_seen(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("other words")
     after = keys(stations(recipe, tmp_path))
     assert all(before[name] != after[name] for name in STAGES)
+
+
+def test_open_comparisons_of_the_world_are_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[list[str]] = []
+
+    def watched(config: Any, *, train: Any, **rest: Any) -> None:
+        read.append([path.name for path in train["safety"]])
+
+    monkeypatch.setattr(reward, "run", watched)
+    changes = {"data.world.open_comparisons": 5, "mix.open": ["crowd"]}
+    chains: list[dict[str, str]] = []
+    for overrides in ({}, changes):
+        steps = stations(load_recipe("tiny", overrides), tmp_path)
+        chains.append(keys(steps))
+        next(step for step in steps if step.verb == "reward").run(
+            Workspace(tmp_path, 0, torch.device("cpu"), lambda line: None)
+        )
+    assert read == [["safety-train.jsonl"], ["safety-train.jsonl", "open-safety.jsonl"]]
+    assert chains[0]["05-reward-helpfulness-v1"] != chains[1]["05-reward-helpfulness-v1"]
 
 
 def test_the_last_key_of_a_chain_holds_the_first(tmp_path: Path) -> None:

@@ -10,14 +10,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from arriero.data.dialogs import read_dialogs
 from arriero.data.files import files_of, given_paths, is_hub
 from arriero.data.mixing import Source
 from arriero.data.preferences import read_preferences
 from arriero.data.prompts import read_prompts
-from arriero.data.writing import write_dialogs, write_prompts
+from arriero.data.writing import write_dialogs, write_preferences, write_prompts
 from arriero.records import Annotator, Dialog, Oracle, Prompt, UserError
+from arriero.records.prompt import Track
 from arriero.road.recipe import DataConfig, WorldConfig
 from arriero.stages.workspace import Workspace
 from arriero.world import World
@@ -213,6 +215,9 @@ def draw_world(config: WorldConfig, workspace: Workspace, *, by_source: bool = F
     for kind in TEST_SETS:
         prompts = world.prompts("test", kind, config.test_prompts)
         write_prompts(folder / f"prompts-test-{kind}.jsonl", prompts)
+    for track in get_args(Track) if config.open_comparisons else ():
+        rows = world.open_comparisons(track, config.open_comparisons)
+        write_preferences(open_set(folder, track), rows)
     workspace.say(f"{config.documents:,} documents, {len(demonstrations):,} demonstrations")
     workspace.write_results({"documents": config.documents, "demonstrations": len(demonstrations)})
 
@@ -222,6 +227,11 @@ def _write_documents(path: Path, documents: Sequence[Document]) -> None:
         for document in documents:
             row = {"text": document.text, "source": document.source, "id": document.id}
             file.write(json.dumps(row) + "\n")
+
+
+def open_set(folder: Path, track: Track) -> Path:
+    """Where the world's open comparisons of a track lie, if it drew any."""
+    return folder / f"open-{track}.jsonl"
 
 
 def few_shot(folder: Path) -> list[Dialog]:

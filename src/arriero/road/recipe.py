@@ -39,6 +39,9 @@ from arriero.stages.tables import as_table
 from arriero.stages.tokenizer import TokenizerConfig
 from arriero.stages.workspace import ParallelConfig
 
+CROWD = "crowd"
+"""What the source of the world's open comparisons is called."""
+
 
 class WorldConfig(BaseModel):
     """How much of the embedded world a run draws."""
@@ -55,6 +58,11 @@ class WorldConfig(BaseModel):
     )
     comparison_prompts: int = Field(
         default=1_000, gt=0, description="held-out prompts of a track, compared"
+    )
+    open_comparisons: int = Field(
+        default=0,
+        ge=0,
+        description="comparisons a track from elsewhere, source `crowd`, for mix.open",
     )
     policy_prompts: int = Field(
         default=2_000, gt=0, description="prompts of rejection sampling and of PPO"
@@ -158,6 +166,15 @@ class Recipe(BaseModel):
                 raise ValueError(f"{name} is {length}, the model's context {context}")
         if not self.base and not self.pretrain.num_tokens:
             raise ValueError("pretrain.num_tokens is 0: only a model that `base` names has weights")
+        return self
+
+    @model_validator(mode="after")
+    def _crowd_is_open(self) -> Recipe:
+        draws = self.data.source == "world" and self.data.world.open_comparisons
+        if draws and CROWD not in self.mix.open:
+            raise ValueError(
+                "data.world.open_comparisons would count as one's own; say --mix.open crowd"
+            )
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from arriero.road.inputs import (
     draw_world,
     external_files,
     few_shot,
+    open_set,
     prepare,
     prompts_of,
     read_once,
@@ -68,7 +69,7 @@ def stations(recipe: Recipe, run: Path) -> list[Step]:
     """All steps of a recipe in order, with their inputs bound."""
     inputs = prepare(recipe.data, run / INPUTS)
     rewards = (run / REWARDS["helpfulness"] / "model", run / REWARDS["safety"] / "model")
-    files = _Files(run, inputs)
+    files = _Files(run, recipe, inputs)
     return [
         _inputs(recipe, inputs),
         tokenizer_step(recipe, inputs),
@@ -151,9 +152,11 @@ def stations(recipe: Recipe, run: Path) -> list[Step]:
 class _Files:
     """Where prompts and comparisons of a run lie: drawn with the world, or kept back from files."""
 
-    def __init__(self, run: Path, inputs: Inputs) -> None:
-        self._preferences = run / PREFERENCES
-        self._prompts = self._preferences if inputs.world is None else run / INPUTS
+    def __init__(self, run: Path, recipe: Recipe, inputs: Inputs) -> None:
+        self._inputs, self._preferences = run / INPUTS, run / PREFERENCES
+        world = recipe.data.world
+        self._has_open_sets = inputs.world is not None and world.open_comparisons > 0
+        self._prompts = self._preferences if inputs.world is None else self._inputs
         self._has_world = inputs.world is not None
 
     def prompts(self, split: str) -> Path:
@@ -163,6 +166,11 @@ class _Files:
     def comparisons(self, track: Track, split: str) -> Path:
         """Comparisons of `train` or `test`."""
         return self._preferences / f"{track}-{split}.jsonl"
+
+    def training(self, track: Track) -> list[Path]:
+        """All comparisons that reward models may learn from."""
+        crowd = open_set(self._inputs, track)
+        return [self.comparisons(track, "train"), *([crowd] if self._has_open_sets else [])]
 
     def test_sets(self) -> Mapping[str, Path]:
         """Prompt files of the final evaluation by name."""
@@ -270,13 +278,13 @@ def _reward(recipe: Recipe, run: Path, files: _Files, track: Track) -> Step:
         REWARDS[track],
         "reward",
         {"mix": _config(recipe.mix), **_config(recipe.reward)},
-        (SFT, PREFERENCES),
+        (INPUTS, SFT, PREFERENCES),
         lambda space: reward.run(
             recipe.reward,
             track=track,
             mix=recipe.mix,
             start=run / SFT / "model",
-            train={name: [files.comparisons(name, "train")] for name in REWARDS},
+            train={name: files.training(name) for name in REWARDS},
             test={name: [files.comparisons(name, "test")] for name in REWARDS},
             workspace=space,
         ),
