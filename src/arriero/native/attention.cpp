@@ -1,6 +1,7 @@
 // Attention of training, forward and backward: whole rows of tokens, causal, inside documents.
 //
-// A query sees the keys from the beginning of its document to itself; blocks of queries go through
+// A query sees the keys from the beginning of its document to itself, but for those it skips: the
+// first of two answers, where it belongs to the second. Blocks of queries go through
 // the keys that any of them sees and through no others, so that a row of short documents costs
 // little. Queries and keys are turned by their angles here, which saves a pass over both. Keys and
 // values of a head are laid out once for all its queries: `turned` [T, D] and, for products along
@@ -103,6 +104,16 @@ Block block_at(int64_t first, int64_t length, const int64_t* starts) {
   return {first, count, from / PANEL * PANEL, padded(first + count)};
 }
 
+// What of the keys of a block a query sees not: before its document, what it skips, what comes later.
+inline void hide(float* seen, float with, int64_t t, const Block& b, int64_t start,
+                 const int64_t* skip) {
+  std::fill(seen, seen + (start - b.from), with);
+  if (skip && skip[0] < skip[1]) {
+    std::fill(seen + (skip[0] - b.from), seen + (skip[1] - b.from), with);
+  }
+  std::fill(seen + (t + 1 - b.from), seen + (b.to - b.from), with);
+}
+
 struct Room {
   std::vector<float> floats;
   size_t used = 0;
@@ -128,10 +139,11 @@ void lay_out_keys(const Sizes& s, const float* keys, const float* cosine, const 
 extern "C" {
 
 // query, out [B, T, H, D]; key, value [B, T, G, D]; cosine, sine [B, T, D / 2]; starts [B, T], the
-// first position that each query sees; logs [B, H, T], the logarithms of the softmax's sums.
+// first position that each query sees; skips [B, T, 2], from where to where it does not, or null;
+// logs [B, H, T], the logarithms of the softmax's sums.
 void arriero_attention(const Sizes* sizes, const float* query, const float* key, const float* value,
-                       const float* cosine, const float* sine, const int64_t* starts, float* out,
-                       float* logs) {
+                       const float* cosine, const float* sine, const int64_t* starts,
+                       const int64_t* skips, float* out, float* logs) {
   const Sizes s = *sizes;
   const int64_t d = s.head_dim, width = padded(d), length = s.length, long_width = padded(length);
   const int64_t group = s.num_heads / s.num_kv_heads;
@@ -169,10 +181,9 @@ void arriero_attention(const Sizes* sizes, const float* query, const float* key,
                    scores, long_width);
           float inverse[QUERIES];
           for (int64_t r = 0; r < b.count; r++) {
-            const int64_t t = at + r, begin = starts[row * length + t] - b.from;
+            const int64_t t = at + r, token = row * length + t;
             float* seen = scores + r * long_width;
-            std::fill(seen, seen + begin, -INFINITY);
-            std::fill(seen + (t + 1 - b.from), seen + (b.to - b.from), -INFINITY);
+            hide(seen, -INFINITY, t, b, starts[token], skips ? skips + 2 * token : nullptr);
             Vector tops = load(seen);
             for (int64_t j = LANES; j < b.to - b.from; j += LANES) {
               tops = load(seen + j) > tops ? load(seen + j) : tops;
@@ -204,8 +215,9 @@ void arriero_attention(const Sizes* sizes, const float* query, const float* key,
 // The slopes of query, key and value, given that of `out`; everything as in arriero_attention.
 void arriero_attention_slopes(const Sizes* sizes, const float* query, const float* key,
                               const float* value, const float* cosine, const float* sine,
-                              const int64_t* starts, const float* out, const float* logs,
-                              const float* slope, float* of_query, float* of_key, float* of_value) {
+                              const int64_t* starts, const int64_t* skips, const float* out,
+                              const float* logs, const float* slope, float* of_query,
+                              float* of_key, float* of_value) {
   const Sizes s = *sizes;
   const int64_t d = s.head_dim, width = padded(d), length = s.length, long_width = padded(length);
   const int64_t group = s.num_heads / s.num_kv_heads;
@@ -255,7 +267,8 @@ void arriero_attention_slopes(const Sizes* sizes, const float* query, const floa
           multiply(b.count, slopes, width, values_on_side + b.from, long_width, d, seen,
                    share_slopes, long_width);
           for (int64_t r = 0; r < b.count; r++) {
-            const int64_t t = at + r, begin = starts[row * length + t] - b.from;
+            const int64_t t = at + r, token = row * length + t;
+            const int64_t* skip = skips ? skips + 2 * token : nullptr;
             float *share = shares + r * long_width, *back_to = share_slopes + r * long_width;
             const float log = logs[(row * s.num_heads + h) * length + t];
             for (int64_t j = 0; j < seen; j += LANES) {
@@ -263,10 +276,8 @@ void arriero_attention_slopes(const Sizes* sizes, const float* query, const floa
               store(share + j, p);
               store(back_to + j, p * (load(back_to + j) - along[r]) * scale);
             }
-            std::fill(share, share + begin, 0.0f);
-            std::fill(back_to, back_to + begin, 0.0f);
-            std::fill(share + (t + 1 - b.from), share + seen, 0.0f);
-            std::fill(back_to + (t + 1 - b.from), back_to + seen, 0.0f);
+            hide(share, 0.0f, t, b, starts[token], skip);
+            hide(back_to, 0.0f, t, b, starts[token], skip);
           }
           multiply(b.count, share_slopes, long_width, turned + b.from * width, width, real, width,
                    query_slopes, width);
