@@ -123,3 +123,13 @@ def test_a_row_of_padding_alone_is_finite() -> None:
 def test_slots_of_a_cache_by_hand() -> None:
     visible = visible_in_cache(torch.tensor([[2], [0]]), num_slots=4)
     assert visible.int().tolist() == [[[[1, 1, 1, 0]]], [[[1, 0, 0, 0]]]]
+
+
+def test_what_a_query_skips_by_hand() -> None:
+    """The fourth token belongs to a second answer after the second token: it sees not the third."""
+    starts = torch.tensor([[0, 0, 0, 0]])
+    skips = torch.tensor([[[0, 0], [0, 0], [0, 0], [2, 3]]])
+    visible = visible_from(starts, skips)
+    assert visible.int().tolist() == [
+        [[[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 1]]],
+    ]

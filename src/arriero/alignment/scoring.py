@@ -14,7 +14,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from arriero.data.packing import PackedBatch, pack
 from arriero.equations.reward import composite_score
 from arriero.inference.batches import dealt, padded
 from arriero.model.heads import ScoreModel, last_token_scores
@@ -22,8 +21,6 @@ from arriero.model.weights import load_score_model
 from arriero.records import UserError
 from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
-
-_SHORTEST_ROW = 128
 
 
 class Shares(Protocol):
@@ -56,16 +53,6 @@ class _Alone:
 _ALONE = _Alone()
 
 
-def packed_scores(model: ScoreModel, batch: PackedBatch, device: torch.device) -> Tensor:
-    """The raw score at the last token of each packed sequence, [N] float32 in input order."""
-    scores = model(
-        batch.tokens.to(device),
-        positions=batch.positions.to(device),
-        segments=batch.segments.to(device),
-    )
-    return scores.flatten()[batch.last.to(device)]
-
-
 @torch.no_grad()
 def score_sequences(
     model: ScoreModel, sequences: Sequence[Sequence[int]], shares: Shares = _ALONE
@@ -96,12 +83,6 @@ def score_sequences(
             found[place] = score
     score_of = dict(zip(different, shares.sums(found), strict=True))
     return torch.tensor([score_of[tuple(sequence)] for sequence in sequences])
-
-
-def pack_scored(sequences: Sequence[Sequence[int]]) -> PackedBatch:
-    """Pack sequences for scoring, in rows no wider than they need to be."""
-    longest = max(len(sequence) for sequence in sequences)
-    return pack(sequences, row_length=max(_SHORTEST_ROW, longest))
 
 
 @dataclass(frozen=True)

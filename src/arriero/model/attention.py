@@ -31,6 +31,7 @@ class Attention(nn.Module):
         sine: Tensor,
         starts: Tensor | None,
         cached: tuple[KVCache, int, Tensor, Tensor] | None,
+        skips: Tensor | None = None,
     ) -> Tensor:
         """Attend.
 
@@ -41,6 +42,8 @@ class Attention(nn.Module):
                 0 for all. A query sees its document up to itself.
             cached: the cache, this layer's number, the positions [B, T] to write to, and what a
                 query may see of the cache, [B, 1, T, slots] bool.
+            skips: [B, T, 2], what of its document a query does not see, as in `visible_from`;
+                goes with `starts`.
 
         Returns:
             [B, T, D].
@@ -53,7 +56,7 @@ class Attention(nn.Module):
         if cached is None and fused.is_fused(q, k, v):
             starts = x.new_zeros(x.shape[:2], dtype=torch.int64) if starts is None else starts
             cosine, sine = (x.squeeze(1).expand(num_rows, -1, -1) for x in (cosine, sine))
-            y = fused.attention(q, k, v, cosine, sine, starts)
+            y = fused.attention(q, k, v, cosine, sine, starts, skips)
             return self.o_proj(y.view(num_rows, length, -1))
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         q, k = rotate(q, cosine, sine), rotate(k, cosine, sine)
@@ -62,7 +65,7 @@ class Attention(nn.Module):
             cache.write(layer, positions, k, v)
             k, v = cache.read(layer, visible.shape[-1])
         else:
-            visible = None if starts is None else visible_from(starts)
+            visible = None if starts is None else visible_from(starts, skips)
         # Keys and values are not repeated for the heads of a group: a third of the time in
         # decoding on a CPU.
         y = F.scaled_dot_product_attention(
@@ -92,17 +95,22 @@ def document_starts(segments: Tensor) -> Tensor:
     return torch.where(begins, columns, 0).cummax(1).values
 
 
-def visible_from(starts: Tensor) -> Tensor:
+def visible_from(starts: Tensor, skips: Tensor | None = None) -> Tensor:
     """Causal sight that goes back to where the document begins.
 
     Args:
         starts: [B, T] columns, from document_starts.
+        skips: [B, T, 2] columns from, and to but not with, which a query sees nothing of its
+            document; two that are equal skip nothing.
 
     Returns:
         [B, 1, T, T] bool.
     """
     columns = torch.arange(starts.shape[1], device=starts.device)
-    return ((columns >= starts[:, :, None]) & (columns <= columns[:, None]))[:, None]
+    visible = (columns >= starts[:, :, None]) & (columns <= columns[:, None])
+    if skips is not None:
+        visible &= (columns < skips[:, :, :1]) | (columns >= skips[:, :, 1:])
+    return visible[:, None]
 
 
 def visible_in_cache(positions: Tensor, num_slots: int) -> Tensor:

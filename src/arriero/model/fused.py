@@ -50,7 +50,13 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 
 
 def attention(
-    query: Tensor, key: Tensor, value: Tensor, cosine: Tensor, sine: Tensor, starts: Tensor
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cosine: Tensor,
+    sine: Tensor,
+    starts: Tensor,
+    skips: Tensor | None = None,
 ) -> Tensor:
     """Causal attention inside documents, with rotary embedding.
 
@@ -59,11 +65,12 @@ def attention(
         key, value: float32 [B, T, G, D], G a divisor of H.
         cosine, sine: float32 [B, T, D / 2], the angles of every position.
         starts: int64 [B, T], the column at which the document of each token begins.
+        skips: int64 [B, T, 2], as in `visible_from`; none if left out.
 
     Returns:
         [B, T, H, D].
     """
-    return _apply(_Attention, query, key, value, cosine, sine, starts)
+    return _apply(_Attention, query, key, value, cosine, sine, starts, skips)
 
 
 def loss_and_slopes_(logits: Tensor, labels: Tensor) -> float:
@@ -130,11 +137,13 @@ class _Attention(torch.autograd.Function):
         cosine: Tensor,
         sine: Tensor,
         starts: Tensor,
+        skips: Tensor | None,
     ) -> Tensor:
-        inputs = [tensor.contiguous() for tensor in (query, key, value, cosine, sine, starts)]
+        given = (query, key, value, cosine, sine, starts, skips)
+        inputs = [tensor if tensor is None else tensor.contiguous() for tensor in given]
         rows, length, num_heads, head_dim = query.shape
         ctx.sizes = _Sizes(rows, length, num_heads, key.shape[2], head_dim)
-        out = torch.empty_like(inputs[0])
+        out = query.new_empty(query.shape)
         logs = query.new_empty(rows, num_heads, length)
         _call("arriero_attention", ctx.sizes, *inputs, out, logs)
         ctx.save_for_backward(*inputs, out, logs)
@@ -146,7 +155,7 @@ class _Attention(torch.autograd.Function):
         saved = ctx.saved_tensors
         slopes = [torch.empty_like(tensor) for tensor in saved[:3]]
         _call("arriero_attention_slopes", ctx.sizes, *saved, slope.contiguous(), *slopes)
-        return (*slopes, None, None, None)
+        return (*slopes, None, None, None, None)
 
 
 def _apply(function: type[torch.autograd.Function], *inputs: Any) -> Tensor:
@@ -169,6 +178,8 @@ def _call(name: str, *arguments: Any, result: Any = None) -> Any:
 
 def _as_c(argument: Any) -> Any:
     match argument:
+        case None:
+            return ctypes.c_void_p(None)
         case Tensor():
             return ctypes.c_void_p(argument.data_ptr())
         case int():

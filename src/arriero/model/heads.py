@@ -96,10 +96,15 @@ class ScoreModel(nn.Module):
         self.score = nn.Linear(config.dim, 1, bias=False)
 
     def forward(
-        self, tokens: Tensor, *, positions: Tensor | None = None, segments: Tensor | None = None
+        self,
+        tokens: Tensor,
+        *,
+        positions: Tensor | None = None,
+        segments: Tensor | None = None,
+        skips: Tensor | None = None,
     ) -> Tensor:
-        """Scores of all positions, float32 [B, T]."""
-        hidden = self.model(tokens, positions=positions, segments=segments)
+        """Scores of all positions, float32 [B, T]; the arguments are Transformer.forward's."""
+        hidden = self.model(tokens, positions=positions, segments=segments, skips=skips)
         # A sum over one score, since a view of it must not leave a module that FSDP wraps.
         return self.score(hidden).float().sum(-1)
 

@@ -67,8 +67,9 @@ class Block(nn.Module):
         sine: Tensor,
         starts: Tensor | None,
         cached: tuple[KVCache, int, Tensor, Tensor] | None,
+        skips: Tensor | None = None,
     ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cosine, sine, starts, cached)
+        x = x + self.self_attn(self.input_layernorm(x), cosine, sine, starts, cached, skips)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -88,6 +89,7 @@ class Transformer(nn.Module):
         *,
         positions: Tensor | None = None,
         segments: Tensor | None = None,
+        skips: Tensor | None = None,
         cache: KVCache | None = None,
         num_slots: int | None = None,
     ) -> Tensor:
@@ -99,6 +101,8 @@ class Transformer(nn.Module):
             segments: [B, T] document numbers of packed rows; attention stays inside a document,
                 whose tokens stand side by side.
                 Right padding needs none: a causal query never sees what comes after it.
+            skips: [B, T, 2] columns of its document, from and to but not with, that a token does
+                not see, as where two answers share a prompt; needs `segments`.
             cache: keys and values of earlier positions; this call's are written at `positions`.
             num_slots: slots of the cache that can hold anything yet; all of them if left out.
 
@@ -116,7 +120,7 @@ class Transformer(nn.Module):
         x = self.embed_tokens(tokens)
         for number, block in enumerate(self.layers):
             cached = None if cache is None else (cache, number, positions, visible)
-            x = block(x, cosine, sine, starts, cached)
+            x = block(x, cosine, sine, starts, cached, skips)
         return self.norm(x)
 
 

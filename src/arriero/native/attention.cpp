@@ -1,6 +1,7 @@
 // Attention of training, forward and backward: whole rows of tokens, causal, inside documents.
 //
-// A query sees the keys from the beginning of its document to itself; blocks of queries go through
+// A query sees the keys from the beginning of its document to itself, but for those it skips: the
+// first of two answers, where it belongs to the second. Blocks of queries go through
 // the keys that any of them sees and through no others, so that a row of short documents costs
 // little. Queries and keys are turned by their angles here, which saves a pass over both. Keys and
 // values of a head are laid out once for all its queries: `turned` [T, D] and, for products along
@@ -126,6 +127,16 @@ Panels<float> on_their_side(const float* on_side, int64_t from, int64_t d) {
 }
 Panels<float> upright(const float* matrix, int64_t from, int64_t width) {
   return {matrix + from * width, PANEL, width};
+
+// What a query does not see of the keys of a block: what is before its document, what it skips, what
+// comes later.
+inline void hide(float* seen, float with, int64_t t, const Block& b, int64_t start,
+                 const int64_t* skip) {
+  std::fill(seen, seen + (start - b.from), with);
+  if (skip && skip[0] < skip[1]) {
+    std::fill(seen + (skip[0] - b.from), seen + (skip[1] - b.from), with);
+  }
+  std::fill(seen + (t + 1 - b.from), seen + (b.to - b.from), with);
 }
 
 struct Room {
@@ -143,7 +154,7 @@ void lay_out_keys(const Sizes& s, const float* keys, const float* cosine, const 
                   float* turned) {
   const int64_t d = s.head_dim, width = padded(d);
   for (int64_t t = 0; t < s.length; t++) {
-    fetch(keys + (t + 8) * s.num_kv_heads * d, 1, 0, d);
+    fetch(keys + std::min(t + 8, s.length - 1) * s.num_kv_heads * d, 1, 0, d);
     turn(keys + t * s.num_kv_heads * d, cosine + t * d / 2, sine + t * d / 2, d / 2, 1.0f,
          turned + t * width);
   }
@@ -154,10 +165,11 @@ void lay_out_keys(const Sizes& s, const float* keys, const float* cosine, const 
 extern "C" {
 
 // query, out [B, T, H, D]; key, value [B, T, G, D]; cosine, sine [B, T, D / 2]; starts [B, T], the
-// first position that each query sees; logs [B, H, T], the logarithms of the softmax's sums.
+// first position that each query sees; skips [B, T, 2], from where to where it does not, or null;
+// logs [B, H, T], the logarithms of the softmax's sums.
 void arriero_attention(const Sizes* sizes, const float* query, const float* key, const float* value,
-                       const float* cosine, const float* sine, const int64_t* starts, float* out,
-                       float* logs) {
+                       const float* cosine, const float* sine, const int64_t* starts,
+                       const int64_t* skips, float* out, float* logs) {
   const Sizes s = *sizes;
   const int64_t d = s.head_dim, width = padded(d), length = s.length, long_width = padded(length);
   const int64_t stride = long_width + LANES;  // powers of two would fall onto the same cache lines
@@ -198,10 +210,9 @@ void arriero_attention(const Sizes* sizes, const float* query, const float* key,
                    scores, stride);
           float inverse[QUERIES];
           for (int64_t r = 0; r < b.count; r++) {
-            const int64_t t = at + r, begin = starts[row * length + t] - b.from;
+            const int64_t t = at + r, token = row * length + t;
             float* seen = scores + r * stride;
-            std::fill(seen, seen + begin, -INFINITY);
-            std::fill(seen + (t + 1 - b.from), seen + (b.to - b.from), -INFINITY);
+            hide(seen, -INFINITY, t, b, starts[token], skips ? skips + 2 * token : nullptr);
             Vector tops = load(seen);
             for (int64_t j = LANES; j < b.to - b.from; j += LANES) {
               tops = load(seen + j) > tops ? load(seen + j) : tops;
@@ -233,8 +244,9 @@ void arriero_attention(const Sizes* sizes, const float* query, const float* key,
 // The slopes of query, key and value, given that of `out`; everything as in arriero_attention.
 void arriero_attention_slopes(const Sizes* sizes, const float* query, const float* key,
                               const float* value, const float* cosine, const float* sine,
-                              const int64_t* starts, const float* out, const float* logs,
-                              const float* slope, float* of_query, float* of_key, float* of_value) {
+                              const int64_t* starts, const int64_t* skips, const float* out,
+                              const float* logs, const float* slope, float* of_query,
+                              float* of_key, float* of_value) {
   const Sizes s = *sizes;
   const int64_t d = s.head_dim, width = padded(d), length = s.length, long_width = padded(length);
   const int64_t stride = long_width + LANES;  // powers of two would fall onto the same cache lines
@@ -287,7 +299,8 @@ void arriero_attention_slopes(const Sizes* sizes, const float* query, const floa
           multiply(b.count, slopes, width, on_their_side(values_on_side, b.from, d), d, seen,
                    share_slopes, stride);
           for (int64_t r = 0; r < b.count; r++) {
-            const int64_t t = at + r, begin = starts[row * length + t] - b.from;
+            const int64_t t = at + r, token = row * length + t;
+            const int64_t* skip = skips ? skips + 2 * token : nullptr;
             float *share = shares + r * stride, *back_to = share_slopes + r * stride;
             const float log = logs[(row * s.num_heads + h) * length + t];
             for (int64_t j = 0; j < seen; j += LANES) {
@@ -295,10 +308,8 @@ void arriero_attention_slopes(const Sizes* sizes, const float* query, const floa
               store(share + j, p);
               store(back_to + j, p * (load(back_to + j) - along[r]) * scale);
             }
-            std::fill(share, share + begin, 0.0f);
-            std::fill(back_to, back_to + begin, 0.0f);
-            std::fill(share + (t + 1 - b.from), share + seen, 0.0f);
-            std::fill(back_to + (t + 1 - b.from), back_to + seen, 0.0f);
+            hide(share, 0.0f, t, b, starts[token], skip);
+            hide(back_to, 0.0f, t, b, starts[token], skip);
           }
           multiply(b.count, share_slopes, stride, upright(turned, b.from, width), real, width,
                    query_slopes, width);

@@ -6,8 +6,9 @@ Started from the chat checkpoint under a new scalar head; `reward_mix` says what
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ from arriero.stages.placement import gathered, spread
 from arriero.stages.reward_config import RewardConfig
 from arriero.stages.reward_mix import MixConfig, mixed
 from arriero.stages.reward_pairs import EncodedPair, encode_pairs, pair_loss_sum
-from arriero.stages.reward_results import pair_accuracies, score_histogram
+from arriero.stages.reward_results import pair_accuracies, score_histogram, score_rows
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
+from arriero.training.loop import StepReport
+from arriero.training.meters import Meter
 
 
 def run(
@@ -60,7 +63,8 @@ def run(
         workspace.say(count_trained(model))
     model = spread(model, workspace, config.precision)
     material = training_pairs(mix, track, train, tokenizer, model.config.context, workspace)
-    fit_pairs(config, track, model, material.pairs, workspace)
+    for report, meter in fit_pairs(config, track, model, material.pairs, workspace):
+        meter.record(report)
     whole = gathered(model, workspace)
     if whole is None:
         return
@@ -121,8 +125,11 @@ def fit_pairs(
     model: ScoreModel,
     pairs: Sequence[EncodedPair],
     workspace: Workspace,
-) -> None:
-    """Train on the pairs; the safety model alone learns from safety labels too."""
+) -> Iterator[tuple[StepReport, Meter]]:
+    """Train on the pairs; the safety model alone learns from safety labels too.
+
+    Yields, as `fitting.fit` does, each step's report with the meter to record it in.
+    """
     pairs_per_step = min(config.pairs_per_step, len(pairs))
     num_steps = config.epochs * math.ceil(len(pairs) / pairs_per_step)
     warmup_steps = min(reward_warmup_steps(num_steps), num_steps)
@@ -142,7 +149,7 @@ def fit_pairs(
         with autocast(config.precision, workspace.device):
             return pair_loss_sum(model, batch, margins, weight, workspace.device)
 
-    for report, meter in fit(
+    return fit(
         model,
         config.optimizer.model_copy(update={"warmup_steps": warmup_steps}),
         workspace,
@@ -153,12 +160,9 @@ def fit_pairs(
         num_items=len,
         unit="pairs",
         precision=config.precision,
-        flops=lambda batch: (
-            flops_a_token * sum(len(pair.chosen) + len(pair.rejected) for pair in batch)
-        ),
+        flops=lambda batch: flops_a_token * sum(pair.num_tokens for pair in batch),
         sample_ids=order,
-    ):
-        meter.record(report)
+    )
 
 
 def _tried(
@@ -168,7 +172,11 @@ def _tried(
     test: Mapping[str, Sequence[Path]],
     workspace: Workspace,
 ) -> dict[str, Any]:
-    """Accuracies on every test set, and the histogram of scores on the own track's."""
+    """Accuracies on every test set, and the histogram of scores on the own track's.
+
+    The scores themselves go into scores.jsonl, a row a pair.
+    """
+    lines: list[str] = []
     accuracy: dict[str, Any] = {}
     histogram: dict[str, Any] = {}
     too_long: dict[str, int] = {}
@@ -180,6 +188,7 @@ def _tried(
             workspace.say(f"no accuracy on {name}: none of {len(rows)} pairs fits the context")
             continue
         accuracy[name], scores = pair_accuracies(model, held_out)
+        lines += [json.dumps(line) + "\n" for line in score_rows(name, held_out, scores)]
         if name == track:
             histogram = score_histogram(scores)
         figures = accuracy[name]["all"]
@@ -187,6 +196,7 @@ def _tried(
         workspace.say(
             f"accuracy on {name}: {figures['accuracy']:.3f} of {figures['n']} pairs{left_out}"
         )
+    (workspace.folder / "scores.jsonl").write_text("".join(lines), encoding="utf-8")
     return {
         "accuracy": accuracy,
         "score_histogram": histogram,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from arriero.alignment.scoring import pack_scored, packed_scores
+from arriero.data.pairs import pack_pairs, packed_length
 from arriero.equations.ranking import ranking_loss, safety_loss
 from arriero.model.heads import ScoreModel
 from arriero.records import Preference, Rating
@@ -23,6 +23,11 @@ class EncodedPair:
     chosen: list[int]
     rejected: list[int]
     row: Preference
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that go through the model: what both sides share once, and the rest of each."""
+        return packed_length(self.chosen, self.rejected)
 
 
 def encode_pairs(
@@ -39,6 +44,18 @@ def encode_pairs(
     return pairs
 
 
+def pair_scores(model: ScoreModel, batch: Sequence[EncodedPair], device: torch.device) -> Tensor:
+    """Raw scores [2, N], float32, of the chosen and the rejected responses."""
+    packed = pack_pairs([(pair.chosen, pair.rejected) for pair in batch])
+    scores = model(
+        packed.tokens.to(device),
+        positions=packed.positions.to(device),
+        segments=packed.segments.to(device),
+        skips=packed.skips.to(device),
+    )
+    return scores.flatten()[packed.last.to(device)]
+
+
 def pair_loss_sum(
     model: ScoreModel,
     batch: Sequence[EncodedPair],
@@ -47,9 +64,7 @@ def pair_loss_sum(
     device: torch.device,
 ) -> Tensor:
     """Summed ranking loss of the pairs, plus the weighted safety loss of their responses."""
-    packed = pack_scored([pair.chosen for pair in batch] + [pair.rejected for pair in batch])
-    scores = packed_scores(model, packed, device)
-    chosen, rejected = scores[: len(batch)], scores[len(batch) :]
+    chosen, rejected = scores = pair_scores(model, batch, device)
     margin = torch.tensor([margins[pair.row.rating] for pair in batch], device=device)
     total = ranking_loss(chosen, rejected, margin).sum()
     if safety_weight:
@@ -57,5 +72,5 @@ def pair_loss_sum(
         labels += [pair.row.rejected_is_safe for pair in batch]
         known = torch.tensor([label is not None for label in labels], device=device)
         is_safe = torch.tensor([bool(label) for label in labels], device=device)
-        total = total + safety_weight * safety_loss(scores, is_safe, known).sum()
+        total = total + safety_weight * safety_loss(scores.flatten(), is_safe, known).sum()
     return total

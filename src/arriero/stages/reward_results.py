@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,3 +47,20 @@ def score_histogram(scores: Tensor) -> dict[str, Any]:
     edges = np.linspace(low, high, 31)
     chosen, rejected = (np.histogram(side.numpy(), edges)[0].tolist() for side in scores)
     return {"edges": edges.tolist(), "chosen": chosen, "rejected": rejected}
+
+
+def score_rows(
+    test_set: str, pairs: Sequence[EncodedPair], scores: Tensor
+) -> Iterator[dict[str, Any]]:
+    """What is known of every pair of a test set, and its raw scores, from [2, N]."""
+    for pair, (chosen, rejected) in zip(pairs, scores.T.tolist(), strict=True):
+        yield {
+            "set": test_set,
+            "prompt_id": pair.row.prompt_id,
+            "source": pair.row.source,
+            "rating": pair.row.rating,
+            "chosen": chosen,
+            "rejected": rejected,
+            "chosen_is_safe": pair.row.chosen_is_safe,
+            "rejected_is_safe": pair.row.rejected_is_safe,
+        }
