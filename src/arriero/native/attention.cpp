@@ -127,6 +127,7 @@ Panels<float> on_their_side(const float* on_side, int64_t from, int64_t d) {
 }
 Panels<float> upright(const float* matrix, int64_t from, int64_t width) {
   return {matrix + from * width, PANEL, width};
+}
 
 // What a query does not see of the keys of a block: what is before its document, what it skips, what
 // comes later.
