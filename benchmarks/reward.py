@@ -66,7 +66,7 @@ def prepare(folder: Path, data: Path, count: int) -> None:
     from arriero.tokenizer import load_tokenizer, train_tokenizer
 
     rows = list(transcripts(data))
-    train_tokenizer((row["chosen"] for row in rows[:4000]), folder / "rm", SHAPE["vocab_size"])
+    train_tokenizer((row["chosen"] for row in rows[:1500]), folder / "rm", SHAPE["vocab_size"])
     tokenizer = load_tokenizer(folder / "rm")
     language = LanguageModel.fresh(ModelConfig(**SHAPE, ffn_dim=FFN_DIM, context=CONTEXT), 0)
     save_score_model(ScoreModel.from_language_model(language, 0), folder / "rm", tokenizer.special)

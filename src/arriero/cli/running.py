@@ -31,13 +31,18 @@ def add_verbs(verbs: Verbs) -> None:
     run.add_argument("--from", dest="restart", metavar="STAGE", help="do this stage on again")
     for name, text in STAGE_VERBS.items():
         recipe_verb(verbs, name, f"one stage alone: {text}", _run)
-    ablate = verbs.add("ablate", "what one choice of the paper is worth (A.2.1)", _ablate)
-    ablate.add_argument("ablation", metavar="ABLATION", help="attention: of heads and of context")
+    ablate = verbs.add("ablate", "what one choice of the paper is worth (A.2.1, A.3.3)", _ablate)
+    ablate.add_argument("ablation", metavar="ABLATION",
+                        help="attention: of heads and of context; of reward models: margin, "
+                        "safety-loss, reward-scaling, reward-mix")  # fmt: skip
     ablate.add_argument("recipe", metavar="RECIPE", nargs="?", default="tiny", help="default: tiny")
     ablate.add_argument("--run", type=Path, metavar="FOLDER", help="default: runs/ablate-ABLATION")
     ablate.add_argument("--smoke", action="store_true", help="the same in about a minute")
     ablate.add_argument("--seeds", dest="ablation.seeds", metavar="N", default=argparse.SUPPRESS,
                         help="trainings of each model")  # fmt: skip
+    ablate.add_argument("--from-run", type=Path, nargs="+", default=[], metavar="RUN",
+                        help="finished runs with a chat model and comparisons to start from; "
+                        "reward-scaling takes several, of unlike sizes")  # fmt: skip
     if verbs.asked == "ablate":
         add_keys(ablate)
     recipe_verb(verbs, "config", "print what a recipe would run, every key, as TOML", _config)
@@ -88,7 +93,7 @@ def _ablate(options: argparse.Namespace) -> None:
         overrides = smoke | overrides
     recipe = load_recipe(options.recipe, overrides)
     run: Path = options.run or Path("runs") / f"ablate-{options.ablation}"
-    report = ablation(recipe, run, _clocked())
+    report = ablation(recipe, run, _clocked(), options.from_run)
     print(f"\nReport:  {report}\nFigures: {run / 'results.json'}")
 
 

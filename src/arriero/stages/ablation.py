@@ -10,7 +10,7 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -63,6 +63,16 @@ class AblationConfig(BaseModel):
         default=1.0, gt=0, description="GiB that weights and cache may take; the paper: 8 x 80"
     )
     repeats: int = Field(default=5, ge=5, description="timings of each speed; the median counts")
+    reward_shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        default=(0.125, 0.25, 0.5, 1.0),
+        min_length=1,
+        description="parts of the comparisons that reward models of each size learn from",
+    )
+    reward_widths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(0.5, 1.0),
+        min_length=1,
+        description="widths of the reward models, in widths of the recipe's; the paper: 7B to 70B",
+    )
 
 
 def prepare(

@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from arriero.records import UserError
 from arriero.road.ablation.attention import ablate_attention
+from arriero.road.ablation.rewards import margin, mixes, safety_loss, scaling
+from arriero.road.ablation.rewards.page import run_study
 from arriero.road.recipe import Recipe
 
-Ablation = Callable[[Recipe, Path, Callable[[str], None]], Path]
 
-_ABLATIONS: dict[str, Ablation] = {"attention": ablate_attention}
+class Ablation(Protocol):
+    """Takes a recipe, a folder, what says a line, and finished runs to start from."""
+
+    def __call__(
+        self,
+        recipe: Recipe,
+        run: Path,
+        say: Callable[[str], None],
+        from_runs: Sequence[Path] = (),
+    ) -> Path: ...
+
+
+def _attention(
+    recipe: Recipe, run: Path, say: Callable[[str], None], from_runs: Sequence[Path] = ()
+) -> Path:
+    if from_runs:
+        raise UserError("ablate attention trains from nothing; leave --from-run out")
+    return ablate_attention(recipe, run, say)
+
+
+_STUDIES = (margin.STUDY, safety_loss.STUDY, scaling.STUDY, mixes.STUDY)
+_ABLATIONS: dict[str, Ablation] = {
+    "attention": _attention,
+    **{study.name: partial(run_study, study) for study in _STUDIES},
+}
 
 
 def ablation_named(name: str) -> Ablation:
-    """The ablation of a name: it takes a recipe, a folder and what says a line.
+    """The ablation of a name.
 
     Raises:
         UserError: there is none of this name.

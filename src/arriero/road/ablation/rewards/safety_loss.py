@@ -1,0 +1,134 @@
+"""`arriero ablate safety-loss`: the safety model with and without its auxiliary loss (Table 29)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from arriero.records import UserError
+from arriero.road.ablation.rewards.material import Material
+from arriero.road.ablation.rewards.page import (
+    ROLES,
+    Json,
+    Names,
+    Study,
+    percent_cell,
+    points_cell,
+    seeds_look,
+)
+from arriero.road.ablation.rewards.scores import (
+    accuracies,
+    by_variant,
+    over_seeds,
+    read_results,
+    read_scores,
+)
+from arriero.road.ablation.rewards.training import Variant
+from arriero.road.recipe import Recipe
+from arriero.road.report.blocks import Block, Cell, Figure, Table
+from arriero.road.report.drawing import draw_intervals
+
+_LABELS = {
+    "recall": "unsafe responses found",
+    "safety": "accuracy, safety",
+    "helpfulness": "accuracy, helpfulness",
+}
+
+
+def _variants(recipe: Recipe, material: Material) -> list[Variant]:
+    weight = recipe.reward.safety_loss_weight
+    if not weight:
+        raise UserError("reward.safety_loss_weight is 0: there is nothing to compare; name another")
+    chat = next(iter(material.chats))
+    return [
+        Variant(
+            name,
+            "safety",
+            recipe.reward.model_copy(update={"safety_loss_weight": value}),
+            recipe.mix,
+            chat,
+        )
+        for name, value in (("without", 0.0), ("with", weight))
+    ]
+
+
+def unsafe_recall(folder: Path) -> float:
+    """Share of the unsafe responses of the safety test set with a score below 0.
+
+    A probability below 0.5 is that, after the sigmoid.
+
+    Raises:
+        UserError: the test set labels no response as unsafe.
+    """
+    scores = [
+        row[side]
+        for row in read_scores(folder, "safety")
+        for side in ("chosen", "rejected")
+        if row[f"{side}_is_safe"] is False
+    ]
+    if not scores:
+        raise UserError(
+            "no response of the safety test set is labelled unsafe; this study needs pairs with "
+            "chosen_is_safe and rejected_is_safe"
+        )
+    return sum(score < 0 for score in scores) / len(scores)
+
+
+def _summarize(_recipe: Recipe, run: Path, names: Names) -> Json:
+    figures = {
+        "recall": by_variant(run, names, unsafe_recall),
+        "safety": by_variant(run, names, lambda f: accuracies(f, "safety")["all"]),
+        "helpfulness": by_variant(run, names, lambda f: accuracies(f, "helpfulness")["all"]),
+    }
+    return {
+        "pairs": read_results(run / names["with"][0])["pairs"],
+        "figures": {name: over_seeds(values, "without") for name, values in figures.items()},
+    }
+
+
+def _blocks(results: Json) -> list[Block]:
+    figures = results["figures"]
+    rows: list[list[str | Cell]] = [
+        [
+            _LABELS[name],
+            percent_cell(values["without"]),
+            percent_cell(values["with"]),
+            points_cell(values["with"]["minus_without"]),
+        ]
+        for name, values in figures.items()
+    ]
+    table = Table(
+        title="With and without the safety loss",
+        head=["", "without", "with", "difference"],
+        rows=rows,
+        look="Found: unsafe responses of the safety test set whose score is below 0.5 after the "
+        "sigmoid. Without the loss a score has no zero: ranking fixes differences alone. "
+        f"{seeds_look(results['seeds'])}",
+        paper="Table 29",
+        is_wide=True,
+    )
+    figure = Figure(
+        title="What the safety loss is worth",
+        svg=draw_intervals(
+            [_LABELS[name] for name in figures],
+            {
+                name: [(v[name]["mean"], v[name]["low"], v[name]["high"]) for v in figures.values()]
+                for name in ("without", "with")
+            },
+            roles=ROLES,
+            x="share, with its range over seeds",
+        ),
+        look="The loss is there for the first row; the others say what it costs or gives beside.",
+        paper="Table 29",
+    )
+    return [table, figure]
+
+
+STUDY = Study(
+    "safety-loss",
+    "The auxiliary safety loss",
+    "The safety model learns from the same pairs with and without the cross-entropy on the safety "
+    "label of each response.",
+    _variants,
+    _summarize,
+    _blocks,
+)
