@@ -21,7 +21,7 @@ from arriero.model.weights.hugging_face_config import (
     special_to_hugging_face,
 )
 from arriero.model.weights.integrity import check_hashes
-from arriero.model.weights.json_files import write_json
+from arriero.model.weights.json_files import read_json, write_json
 from arriero.model.weights.lazy import LazyTensor, as_type, held
 from arriero.model.weights.shapes import EMBEDDING, OUTPUT, SCORE, Head, check_weights
 from arriero.model.weights.tensor_files import (
@@ -30,7 +30,7 @@ from arriero.model.weights.tensor_files import (
     weight_paths,
     write_tensors,
 )
-from arriero.records import SpecialIds
+from arriero.records import SpecialIds, UserError
 
 _Model = TypeVar("_Model", LanguageModel, ScoreModel)
 
@@ -147,6 +147,17 @@ def load_score_model(folder: Path | str, *, dtype: torch.dtype | None = None) ->
     with torch.device("meta"):
         model = ScoreModel(checkpoint.config)
     return _fill(model, checkpoint, dtype)
+
+
+def is_score_model(folder: Path) -> bool:
+    """Whether a folder says that it is a reward model of a shape that is known here."""
+    try:
+        return (
+            read_json(folder / CONFIG).get("architectures")
+            == _ARCHITECTURES["score"]["architectures"]
+        )
+    except (OSError, UserError):
+        return False
 
 
 def save_language_model(model: LanguageModel, folder: Path, special: SpecialIds) -> None:

@@ -56,14 +56,13 @@ def evaluate_rewards(
 
 
 def _named(data: Sequence[Path | str]) -> dict[str, Path | str]:
-    """The sets by a short name; those that share one are told apart by their folder."""
-    stems = {str(path): stem_of(Path(path)) for path in data}
-    if len(stems) < len(data):
+    """The sets by a short name, or by their whole path where two share one."""
+    stems = [stem_of(Path(path)) for path in data]
+    if len(set(map(str, data))) < len(data):
         raise UserError("a test set is named twice; name each once")
-    counts = Counter(stems.values())
     return {
-        stem if counts[stem] == 1 else f"{Path(path).parent.name}/{stem}": path
-        for path, stem in stems.items()
+        stem if stems.count(stem) == 1 else str(path): path
+        for stem, path in zip(stems, data, strict=True)
     }
 
 
