@@ -78,7 +78,7 @@ def stub() -> Iterator[Stub]:
             with contextlib.suppress(OSError):
                 self.wfile.write(raw)
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -138,8 +139,6 @@ def test_without_a_reward_model_there_is_no_such_path(server: Running) -> None:
     ],
 )
 def test_what_is_wrong_is_said(both: Running, body: Body, said: str) -> None:
-    import re
-
     reply = ask(both, **body)
     assert reply.status == 400
     assert re.search(said, reply.error["message"]), reply.error["message"]

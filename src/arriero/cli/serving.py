@@ -117,11 +117,9 @@ def _serve_on(listener: socket.socket, api_key: str | None, options: argparse.Na
 
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    where = (
-        f"{url}/v1/score"
-        if is_score_model(folder)
-        else f"{url} in a browser, {url}/v1 for OpenAI clients"
-    )
+    where = f"{url} in a browser, {url}/v1 for OpenAI clients"
+    if is_score_model(folder):
+        where = f"{url} under /v1/score"
     say(f"{folder} is served: {where}; Ctrl-C stops")
     serve.serve(service, listener, options.grace, say)
 

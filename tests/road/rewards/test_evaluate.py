@@ -38,7 +38,7 @@ def rows() -> list[Preference]:
         Preference(
             (Message("user", f"{WORDS[n % 10]} {n // 2}?"),),
             WORDS[n % 7] * (1 + n % 3),
-            "salt " * 200 if n == 5 else WORDS[(n + 3) % 10] * (1 + n % 2),
+            "salt " * 200 if n == 5 else WORDS[7 + n % 3] * (1 + n % 2),
             list(Rating)[n % 4],
             n % 5 > 0,
             n % 2 > 0,

@@ -150,14 +150,14 @@ def load_score_model(folder: Path | str, *, dtype: torch.dtype | None = None) ->
 
 
 def is_score_model(folder: Path) -> bool:
-    """Whether a folder says that it is a reward model of a shape that is known here."""
+    """Whether a folder says that it is a reward model of the shape known here: one label."""
     try:
-        return (
-            read_json(folder / CONFIG).get("architectures")
-            == _ARCHITECTURES["score"]["architectures"]
-        )
+        raw = read_json(folder / CONFIG)
     except (OSError, UserError):
         return False
+    is_llama = raw.get("architectures") == _ARCHITECTURES["score"]["architectures"]
+    # transformers leaves out what is its default, two labels, and names them where they are others.
+    return is_llama and (raw.get("num_labels") == 1 or len(raw.get("id2label") or ()) == 1)
 
 
 def save_language_model(model: LanguageModel, folder: Path, special: SpecialIds) -> None:
