@@ -112,7 +112,13 @@ class Running:
 @contextlib.contextmanager
 def running(engine: Engine, tokenizer: Tokenizer, **options: Any) -> Iterator[Running]:
     """Serve until the block ends; options are create_app's."""
-    service = create_app(engine, tokenizer, name=NAME, **options)
+    with serving(create_app(engine, tokenizer, name=NAME, **options)) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def serving(service: Service) -> Iterator[Running]:
+    """Serve until the block ends."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     port = listener.getsockname()[1]
     config = uvicorn.Config(

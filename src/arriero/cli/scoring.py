@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from arriero.cli.verbs import Verbs
 from arriero.records import UserError
@@ -44,6 +48,34 @@ def add_verbs(verbs: Verbs) -> None:
     judge.add_argument("--judge-timeout", type=float, default=60, metavar="S", help="an attempt")
     judge.add_argument("--judge-attempts", type=int, default=4, metavar="N", help="a question")
     judge.add_argument("--judge-parallel", type=int, default=4, metavar="N", help="at once")
+    score = verbs.add("score", "score every dialog or pair of a file by a reward model", _score)
+    score.add_argument("model", metavar="MODEL", help="a reward model's folder, or hf:FOLDER")
+    score.add_argument("file", metavar="FILE", help="dialogs or pairs in any format")
+    score.add_argument("--out", type=Path, metavar="FILE", help="default: the terminal")
+    score.add_argument("--device", help="such as cpu or cuda; default: a GPU if there is one")
+
+
+def _score(options: argparse.Namespace) -> None:
+    from arriero.data.writing import write_rows
+    from arriero.evaluation.opening import open_answer_scorer
+    from arriero.road.rewards.scores import score_rows
+
+    scorer = open_answer_scorer(options.model, device_named(options.device))
+    skipped: Counter[str] = Counter()
+
+    def counted() -> Iterator[dict[str, Any]]:
+        for row in score_rows(scorer, options.file):
+            if "skipped" in row:
+                skipped[row["skipped"]] += 1
+            yield row
+
+    if options.out is None:
+        for row in counted():
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+    else:
+        print(f"{options.out}: {write_rows(options.out, counted()):,} rows")
+    for reason, num in skipped.items():
+        print(f"note: {num:,} not scored: {reason}", file=sys.stderr)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -58,7 +90,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         attempts=options.judge_attempts,
         at_once=options.judge_parallel,
     )
-    scorers = open_scorers(options.scorers, judge, _device(options.device))
+    scorers = open_scorers(options.scorers, judge, device_named(options.device))
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -67,7 +99,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(f"\nReport:  {report}\nFigures: {options.out / 'results.json'}")
 
 
-def _device(name: str | None) -> torch.device:
+def device_named(name: str | None) -> torch.device:
     """The device of a name, or the best there is."""
     import torch
 

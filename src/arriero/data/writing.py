@@ -32,6 +32,11 @@ def write_prompts(path: Path, prompts: Iterable[Prompt]) -> int:
     return _write(path, (_prompt_row(prompt) for prompt in prompts))
 
 
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write rows of any keys; return their number."""
+    return _write(path, rows)
+
+
 def _dialog_row(dialog: Dialog) -> dict[str, Any]:
     row: dict[str, Any] = {"messages": _turns(dialog.messages), "source": dialog.source}
     return row | {"is_cut": True} if dialog.is_cut else row

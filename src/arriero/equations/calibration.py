@@ -1,4 +1,4 @@
-"""How far a predicted probability can be taken at its word (section A.4.4, Figure 29)."""
+"""How far a predicted probability can be taken at its word (section 3.4.1, Figure 29)."""
 
 from __future__ import annotations
 

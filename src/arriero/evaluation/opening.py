@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +13,17 @@ import torch
 from arriero.evaluation.chat_client import ChatClient
 from arriero.evaluation.classifiers import ClassifierScorer
 from arriero.evaluation.judge import LanguageJudge
-from arriero.evaluation.scorers import LengthScorer, RandomScorer, RewardModelScorer, Scorer
+from arriero.evaluation.scorers import (
+    AnswerScorer,
+    LengthScorer,
+    RandomScorer,
+    RewardModelScorer,
+    Scorer,
+)
+from arriero.model.weights import is_score_model
 from arriero.records import UserError
 
 _NAMED = re.compile(r"([\w .-]+)=(.+)")
-_OURS = "LlamaForSequenceClassification"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +64,20 @@ def _open(what: str, name: str | None, options: JudgeOptions, device: torch.devi
         return RandomScorer(name or "random")
     if what.startswith(("http://", "https://")):
         return _judge(what, name, options)
+    return open_answer_scorer(what, device, name)
+
+
+def open_answer_scorer(what: str, device: torch.device, name: str | None = None) -> AnswerScorer:
+    """The reward model or classifier of a folder; `hf:FOLDER` opens it by way of transformers.
+
+    Raises:
+        UserError: there is no such folder, or it holds none.
+    """
     folder = Path(what.removeprefix("hf:"))
     if not folder.is_dir():
-        raise UserError(f"{what}: no such folder; a scorer is one, an address, length or random")
+        raise UserError(f"{what}: no such folder; name one with a reward model")
     label = name or _label(folder)
-    if what.startswith("hf:") or _architecture(folder) != _OURS:
+    if what.startswith("hf:") or not is_score_model(folder):
         return ClassifierScorer.load(label, folder, device)
     return RewardModelScorer.load(label, folder, device)
 
@@ -85,12 +99,3 @@ def _label(folder: Path) -> str:
     """`runs/tiny/06-reward-safety-v1/model` is `06-reward-safety-v1`."""
     folder = folder.resolve()
     return folder.parent.name if folder.name == "model" and folder.parent.name else folder.name
-
-
-def _architecture(folder: Path) -> str | None:
-    """What the folder says it is; None where it says nothing that can be read."""
-    try:
-        named = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
-        return str(named[0])
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        return None

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -53,16 +54,20 @@ class Answering:
 
     def check_model(self, asked: object) -> None:
         """Raise ApiError unless this is the model, or none is named."""
-        if asked is None or asked == self.name:
-            return
-        if not isinstance(asked, str):
-            wrong_type("model", "a string", asked)
-        raise ApiError(
-            404,
-            f"there is no model {shown(asked)}; this server has {self.name}",
-            param="model",
-            code="model_not_found",
-        )
+        if asked is not None and asked != self.name:
+            wrong_model(asked, self.name)
+
+
+def wrong_model(asked: object, name: str) -> NoReturn:
+    """Raise the error of a request for another model than the one that is here."""
+    if not isinstance(asked, str):
+        wrong_type("model", "a string", asked)
+    raise ApiError(
+        404,
+        f"there is no model {shown(asked)}; this server has {name}",
+        param="model",
+        code="model_not_found",
+    )
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from arriero.inference.engine import Engine
 from arriero.serving import metrics
-from arriero.serving.answering import Answering, answer
+from arriero.serving.answering import Answering, answer, wrong_model
 from arriero.serving.checks import Check
 from arriero.serving.choices import TokenTexts
 from arriero.serving.faults import ApiError, error_response, json_response
@@ -31,22 +32,66 @@ from arriero.serving.fields import Body
 from arriero.serving.guards import check_sender
 from arriero.serving.pages import load_pages, page_response
 from arriero.serving.requests import Request, read_chat, read_completion
+from arriero.serving.score_worker import ScoreWorker
+from arriero.serving.scoring import SCORE_PATH, RewardModel, Scoring, answer_score
 from arriero.serving.worker import Worker
 from arriero.tokenizer.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 
+DEFAULT_MAX_ROWS = 64
 DEFAULT_MAX_QUEUE = 256
 DEFAULT_MAX_BODY = 4 << 20
 
 
+class Part(Protocol):
+    """What computes: a worker that draws, or one that scores."""
+
+    is_stopping: bool
+    fault: str | None
+
+    @property
+    def num_open(self) -> int: ...
+    @property
+    def num_active(self) -> int: ...
+    @property
+    def num_waiting(self) -> int: ...
+    def start(self) -> None: ...
+    def end_all(self) -> None: ...
+    async def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the server is made of; `app` is what an ASGI server runs."""
+    """What the server is made of; `app` is what an ASGI server runs.
+
+    Attributes:
+        parts: what computes; the chat model's worker first, where there is one.
+    """
 
     app: ASGIApp
-    worker: Worker
+    parts: tuple[Part, ...]
     metrics: metrics.Metrics
+
+    @property
+    def worker(self) -> Part:
+        """The first part."""
+        return self.parts[0]
+
+    @property
+    def num_open(self) -> int:
+        """Sequences under way."""
+        return sum(part.num_open for part in self.parts)
+
+    def stop(self) -> None:
+        """Take no more requests."""
+        for part in self.parts:
+            part.is_stopping = True
+
+    def end_all(self) -> None:
+        """End what is under way with an error, since the server stops."""
+        for part in self.parts:
+            part.end_all()
 
 
 def create_app(
@@ -58,6 +103,7 @@ def create_app(
     check: Check | None = None,
     max_queue: int = DEFAULT_MAX_QUEUE,
     max_body: int = DEFAULT_MAX_BODY,
+    reward: RewardModel | None = None,
 ) -> Service:
     """A server of one model; the engine belongs to it from here on.
 
@@ -68,6 +114,8 @@ def create_app(
             whole and checked, streamed or not.
         max_queue: sequences that may wait for a row; beyond them clients are asked to come again.
         max_body: bytes of a request.
+        reward: a reward model that answers /v1/score beside the chat, with a queue of its own of
+            the same size.
     """
     counts = metrics.Metrics()
     worker = Worker(engine, counts, max_queue=max_queue)
@@ -81,9 +129,6 @@ def create_app(
         max_body=max_body,
         check=check,
     )
-    created = int(time.time())
-    model = {"id": name, "object": "model", "created": created, "owned_by": "arriero"}
-    pages = load_pages()
 
     def chat(body: Body) -> Request:
         return read_chat(body, max_choices=engine.max_rows)
@@ -97,45 +142,113 @@ def create_app(
 
         return respond
 
-    async def list_models(_: HttpRequest) -> Response:
-        return json_response({"object": "list", "data": [model]})
+    routes = [
+        Route("/v1/chat/completions", endpoint(chat), methods=["POST"]),
+        Route("/v1/completions", endpoint(completion), methods=["POST"]),
+        *page_routes(),
+    ]
+    parts: list[Part] = [worker]
+    names = [name]
+    if reward is not None:
+        scores = ScoreWorker(reward.score, max_rows=engine.max_rows, max_queue=max_queue)
+        routes.append(score_route(Scoring(reward, scores, counts, max_body)))
+        parts.append(scores)
+        names.append(reward.name)
+    return assemble(routes, parts, names, counts, api_key)
 
-    async def one_model(request: HttpRequest) -> Response:
-        asked = request.path_params["model"]
-        if asked != name:
-            answering.check_model(asked)
-        return json_response(model)
 
-    async def health(_: HttpRequest) -> Response:
-        state = "stopping" if worker.is_stopping else "ok"
-        if worker.fault is not None:
-            state = "engine stopped"
-        counted = {"active": worker.num_active, "waiting": worker.num_waiting}
-        body = {"status": state, "model": name, **counted}
-        return json_response(body, 200 if state == "ok" else 503)
+def create_score_app(
+    reward: RewardModel,
+    *,
+    api_key: str | None = None,
+    max_rows: int = DEFAULT_MAX_ROWS,
+    max_queue: int = DEFAULT_MAX_QUEUE,
+    max_body: int = DEFAULT_MAX_BODY,
+) -> Service:
+    """A server of a reward model alone; the arguments are those of `create_app`.
 
-    async def show_metrics(_: HttpRequest) -> Response:
-        text = counts.render(active=worker.num_active, waiting=worker.num_waiting)
-        return Response(text, headers={"content-type": metrics.CONTENT_TYPE})
+    Args:
+        max_rows: dialogs that are scored together.
+    """
+    counts = metrics.Metrics()
+    worker = ScoreWorker(reward.score, max_rows=max_rows, max_queue=max_queue)
+    routes = [score_route(Scoring(reward, worker, counts, max_body))]
+    return assemble(routes, [worker], [reward.name], counts, api_key)
+
+
+def score_route(scoring: Scoring) -> Route:
+    """POST /v1/score."""
+
+    async def respond(request: HttpRequest) -> Response:
+        return await answer_score(scoring, request)
+
+    return Route(SCORE_PATH, respond, methods=["POST"])
+
+
+def page_routes() -> list[Route]:
+    """The files of the chat page."""
+    pages = load_pages()
 
     async def page(request: HttpRequest) -> Response:
         return page_response(pages[request.url.path], request)
 
+    return [Route(path, page) for path in pages]
+
+
+def assemble(
+    routes: Sequence[Route],
+    parts: Sequence[Part],
+    names: Sequence[str],
+    counts: metrics.Metrics,
+    api_key: str | None,
+) -> Service:
+    """Routes with those that look after the server, behind the checks of who asks.
+
+    Args:
+        parts: what computes; the first one's state is the server's.
+        names: of the models, the first one the server's own.
+    """
+    created = int(time.time())
+    models = {
+        name: {"id": name, "object": "model", "created": created, "owned_by": "arriero"}
+        for name in names
+    }
+
+    async def list_models(_: HttpRequest) -> Response:
+        return json_response({"object": "list", "data": list(models.values())})
+
+    async def one_model(request: HttpRequest) -> Response:
+        asked = request.path_params["model"]
+        if asked not in models:
+            wrong_model(asked, " and ".join(names))
+        return json_response(models[asked])
+
+    async def health(_: HttpRequest) -> Response:
+        state = "stopping" if parts[0].is_stopping else "ok"
+        if parts[0].fault is not None:
+            state = "engine stopped"
+        body = {"status": state, "model": names[0], **_counted(parts)}
+        return json_response(body, 200 if state == "ok" else 503)
+
+    async def show_metrics(_: HttpRequest) -> Response:
+        text = counts.render(**_counted(parts))
+        return Response(text, headers={"content-type": metrics.CONTENT_TYPE})
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        worker.start()
+        for part in parts:
+            part.start()
         yield
-        await worker.close()
+        for part in parts:
+            await part.close()
 
     app = Starlette(
         routes=[
-            Route("/v1/chat/completions", endpoint(chat), methods=["POST"]),
-            Route("/v1/completions", endpoint(completion), methods=["POST"]),
+            *routes,
             Route("/v1/models", list_models),
             Route("/v1/models/{model:path}", one_model),
             Route("/health", health),
             Route("/metrics", show_metrics),
-            *(Route(path, page) for path in pages),
         ],
         exception_handlers={
             ApiError: _on_api_error,
@@ -146,7 +259,14 @@ def create_app(
     )
     app.router.redirect_slashes = False
     known = {route.path for route in app.routes if isinstance(route, Route)}
-    return Service(_guarded(app, counts, api_key, known), worker, counts)
+    return Service(_guarded(app, counts, api_key, known), tuple(parts), counts)
+
+
+def _counted(parts: Sequence[Part]) -> dict[str, int]:
+    return {
+        "active": sum(part.num_active for part in parts),
+        "waiting": sum(part.num_waiting for part in parts),
+    }
 
 
 def served_name(folder: PurePath) -> str:

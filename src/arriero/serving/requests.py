@@ -135,7 +135,7 @@ def read_chat(body: Body, *, max_choices: int) -> Request:
         num_alternatives = None
     return Request(
         is_chat=True,
-        dialogs=(_messages(body.get("messages")),),
+        dialogs=(read_messages(body.get("messages")),),
         texts=(),
         max_tokens=None if longest is None else _max_tokens(longest),
         num_alternatives=num_alternatives,
@@ -227,15 +227,18 @@ def _stop(value: Any) -> tuple[str, ...]:
     return tuple(cast(list[str], strings))
 
 
-def _messages(value: Any) -> tuple[Message, ...]:
+def read_messages(value: Any, key: str = "messages") -> tuple[Message, ...]:
+    """The messages of a dialog, under a key of the body.
+
+    Raises:
+        ApiError: 400, no list of messages with roles and texts.
+    """
     if not isinstance(value, list):
-        wrong_type("messages", "a list", value)
+        wrong_type(key, "a list", value)
     rows = cast(list[Any], value)
     if not rows:
-        raise ApiError(
-            400, "messages is empty: it needs at least one user message", param="messages"
-        )
-    return tuple(_message(row, f"messages[{place}]") for place, row in enumerate(rows))
+        raise ApiError(400, f"{key} is empty: it needs at least one user message", param=key)
+    return tuple(_message(row, f"{key}[{place}]") for place, row in enumerate(rows))
 
 
 def _message(row: Any, where: str) -> Message:

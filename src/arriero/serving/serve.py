@@ -148,13 +148,14 @@ def serve(
         def stop() -> None:
             if server.should_exit:
                 server.force_exit = True
-                service.worker.end_all()
+                service.end_all()
                 return
-            num_open = service.worker.num_open
+            num_open = service.num_open
             answers = f", {num_open} answers under way get {grace:g} s" if num_open else ""
             say(f"stopping{answers}")
-            service.worker.is_stopping = server.should_exit = True
-            loop.call_later(grace, service.worker.end_all)
+            service.stop()
+            server.should_exit = True
+            loop.call_later(grace, service.end_all)
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from arriero.data.preferences import read_preferences
 from arriero.data.writing import write_preferences
 from arriero.equations.ranking import MARGINS
+from arriero.evaluation.folds import opening
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import load_score_model, save_language_model
@@ -221,3 +224,55 @@ def test_runs_that_a_study_does_not_take(
 def test_a_run_without_comparisons(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.json: not there; --from-run takes a run that"):
         ablation_named("margin")(recipe, tmp_path / "study", lambda line: None, [tmp_path / "no"])
+
+
+def test_folds(recipe: Recipe, small: Path, tmp_path: Path) -> None:
+    """Every pair is scored once by each model, which has not seen how its dialog opens."""
+    found, page = study("reward-folds", recipe, tmp_path, small)
+    trained = sorted(folder for folder in tmp_path.glob("*-reward-*"))
+    assert len(trained) == 10
+    assert trained[3].name == "08-reward-safety-fold1"
+    for folder in trained:
+        seen, tried = (
+            {
+                opening(row.prompt)
+                for track in ("helpfulness", "safety")
+                for row in read_preferences([folder / f"{track}-{split}.jsonl"])
+            }
+            for split in ("train", "test")
+        )
+        assert seen
+        assert tried
+        assert not seen & tried
+    for test_set in ("helpfulness", "safety"):
+        figures = found["sets"][test_set]
+        assert figures["n"] == sum(fold[test_set] for fold in found["folds"])
+        assert list(figures["accuracy"]) == [
+            "helpfulness model", "safety model", "length", "random",
+        ]  # fmt: skip
+        scored = [
+            pair
+            for folder in trained
+            if f"-{test_set}-" in folder.name
+            for pair in pairs_of(folder, test_set)
+        ]
+        accuracy = figures["accuracy"][f"{test_set} model"]["all"]["all"]
+        assert accuracy["n"] == len(scored) == figures["n"]
+        assert accuracy["accuracy"] == pytest.approx(right(scored))
+        beside = {(row["a"], row["b"]): row for row in figures["comparisons"]}
+        difference = beside[f"{test_set} model", "length"]
+        length = figures["accuracy"]["length"]["all"]["all"]["accuracy"]
+        assert difference["difference"] == pytest.approx(accuracy["accuracy"] - length)
+    assert "safety model" in page
+
+
+def test_folds_want_prompts_for_each(recipe: Recipe, small: Path, tmp_path: Path) -> None:
+    run = tmp_path / "few"
+    for kept in (SFT, PREFERENCES):
+        shutil.copytree(small / kept, run / kept)
+    few = [*rows("safety", 0, 1)] * 3
+    for split in ("train", "test"):
+        write_preferences(run / PREFERENCES / f"safety-{split}.jsonl", few)
+    with pytest.raises(UserError, match="safety: too few prompts for 5 folds"):
+        study("reward-folds", recipe, tmp_path / "study", run)
+    assert not list((tmp_path / "study").glob("*-reward-*"))

@@ -2,6 +2,7 @@
 
 from arriero.model.weights.hugging_face import (
     Checkpoint,
+    is_score_model,
     load_language_model,
     load_score_model,
     open_hugging_face,
@@ -15,6 +16,7 @@ from arriero.model.weights.meta import is_meta, open_meta, write_meta
 __all__ = [
     "Checkpoint",
     "is_meta",
+    "is_score_model",
     "load_language_model",
     "load_score_model",
     "open_hugging_face",

@@ -21,7 +21,7 @@ from arriero.model.weights.hugging_face_config import (
     special_to_hugging_face,
 )
 from arriero.model.weights.integrity import check_hashes
-from arriero.model.weights.json_files import write_json
+from arriero.model.weights.json_files import read_json, write_json
 from arriero.model.weights.lazy import LazyTensor, as_type, held
 from arriero.model.weights.shapes import EMBEDDING, OUTPUT, SCORE, Head, check_weights
 from arriero.model.weights.tensor_files import (
@@ -30,7 +30,7 @@ from arriero.model.weights.tensor_files import (
     weight_paths,
     write_tensors,
 )
-from arriero.records import SpecialIds
+from arriero.records import SpecialIds, UserError
 
 _Model = TypeVar("_Model", LanguageModel, ScoreModel)
 
@@ -147,6 +147,17 @@ def load_score_model(folder: Path | str, *, dtype: torch.dtype | None = None) ->
     with torch.device("meta"):
         model = ScoreModel(checkpoint.config)
     return _fill(model, checkpoint, dtype)
+
+
+def is_score_model(folder: Path) -> bool:
+    """Whether a folder says that it is a reward model of the shape known here: one label."""
+    try:
+        raw = read_json(folder / CONFIG)
+    except (OSError, UserError):
+        return False
+    is_llama = raw.get("architectures") == _ARCHITECTURES["score"]["architectures"]
+    # transformers leaves out what is its default, two labels, and names them where they are others.
+    return is_llama and (raw.get("num_labels") == 1 or len(raw.get("id2label") or ()) == 1)
 
 
 def save_language_model(model: LanguageModel, folder: Path, special: SpecialIds) -> None:

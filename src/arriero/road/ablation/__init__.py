@@ -10,7 +10,7 @@ from typing import Protocol
 
 from arriero.records import UserError
 from arriero.road.ablation.attention import ablate_attention
-from arriero.road.ablation.rewards import margin, mixes, safety_loss, scaling
+from arriero.road.ablation.rewards import folds, margin, mixes, safety_loss, scaling
 from arriero.road.ablation.rewards.page import run_study
 from arriero.road.recipe import Recipe
 
@@ -39,6 +39,7 @@ _STUDIES = (margin.STUDY, safety_loss.STUDY, scaling.STUDY, mixes.STUDY)
 _ABLATIONS: dict[str, Ablation] = {
     "attention": _attention,
     **{study.name: partial(run_study, study) for study in _STUDIES},
+    folds.NAME: folds.cross_validate,
 }
 
 

@@ -11,6 +11,9 @@ from arriero.road.report.wording import count, interval, percent, plain
 
 Json = Mapping[str, Any]
 
+TRIVIAL_ROLE = "grey"
+"""The colour of scorers that know nothing."""
+
 _TITLES = {
     "rating": ("By degree of preference", "Table 8", "Close choices are hard, for people too."),
     "safety": (
@@ -102,6 +105,9 @@ def _cell(entry: Json | None, best: float) -> str | Cell:
 
 
 def _by_rating(groups: Sequence[str], by_scorer: Json, roles: Mapping[str, str]) -> Figure:
+    # What length and chance reach stands in the table; here it would only hide the others.
+    shown = {name: each for name, each in by_scorer.items() if roles[name] != TRIVIAL_ROLE}
+    by_scorer = shown or by_scorer
     return Figure(
         title="Accuracy falls as the choice gets closer",
         svg=draw_intervals(

@@ -11,14 +11,14 @@ from arriero.data.files import stem_of
 from arriero.data.preferences import read_preferences
 from arriero.data.responses import holds_responses, read_responses
 from arriero.evaluation.judge import LanguageJudge
-from arriero.evaluation.pair_figures import accuracies, comparisons, pair_calibration
+from arriero.evaluation.pair_figures import Scored, accuracies, comparisons, pair_calibration
 from arriero.evaluation.response_figures import (
     Labelled,
     detection_figures,
     grade_figures,
     labelled_of_pairs,
 )
-from arriero.evaluation.scorers import AnswerScorer, PairScores, Scorer, pair_scores
+from arriero.evaluation.scorers import AnswerScorer, Scorer, pair_scores
 from arriero.records import Preference, RatedResponse, UserError
 from arriero.road.rewards.report import write_rewards_report
 from arriero.stages.workspace import write_json
@@ -56,14 +56,13 @@ def evaluate_rewards(
 
 
 def _named(data: Sequence[Path | str]) -> dict[str, Path | str]:
-    """The sets by a short name; those that share one are told apart by their folder."""
-    stems = {str(path): stem_of(Path(path)) for path in data}
-    if len(stems) < len(data):
+    """The sets by a short name, or by their whole path where two share one."""
+    stems = [stem_of(Path(path)) for path in data]
+    if len(set(map(str, data))) < len(data):
         raise UserError("a test set is named twice; name each once")
-    counts = Counter(stems.values())
     return {
-        stem if counts[stem] == 1 else f"{Path(path).parent.name}/{stem}": path
-        for path, stem in stems.items()
+        stem if stems.count(stem) == 1 else str(path): path
+        for stem, path in zip(stems, data, strict=True)
     }
 
 
@@ -80,17 +79,28 @@ def _are_pairs(rows: Sequence[Any]) -> bool:
 
 
 def _of_pairs(pairs: Sequence[Preference], scorers: Sequence[Scorer], say: Say) -> Json:
-    scored: dict[str, list[PairScores | None]] = {}
+    scored = {scorer.name: pair_scores(scorer, pairs) for scorer in scorers}
+    logits = [s.name for s in scorers if isinstance(s, AnswerScorer) and s.is_logit]
+    figures = figures_of_pairs(pairs, scored, logits)
+    for name, found in figures["accuracy"].items():
+        say(f"  {name}: {_in_words(found)}")
+    return figures
+
+
+def figures_of_pairs(pairs: Sequence[Preference], scored: Scored, logits: Sequence[str]) -> Json:
+    """Accuracies, calibration and detection of each scorer, and how every two of them compare.
+
+    Args:
+        logits: the scorers of which the sigmoid of a score is a probability.
+    """
     figures: Json = {"kind": "pairs", "accuracy": {}, "calibration": {}, "detection": {}}
-    for scorer in scorers:
-        scores = scored[scorer.name] = pair_scores(scorer, pairs)
-        figures["accuracy"][scorer.name] = found = accuracies(pairs, scores)
-        say(f"  {scorer.name}: {_in_words(found)}")
-        if isinstance(scorer, AnswerScorer) and scorer.is_logit:
-            figures["calibration"][scorer.name] = pair_calibration(scores)
+    for name, scores in scored.items():
+        figures["accuracy"][name] = accuracies(pairs, scores)
+        if name in logits:
+            figures["calibration"][name] = pair_calibration(scores)
             detection = detection_figures(labelled_of_pairs(pairs, scores))
             if detection is not None:
-                figures["detection"][scorer.name] = detection
+                figures["detection"][name] = detection
     figures["comparisons"] = comparisons(pairs, scored)
     return figures
 

@@ -11,7 +11,7 @@ from arriero.road.report.drawing import SERIES
 from arriero.road.report.folder import RunFolder
 from arriero.road.report.page import render_page, write_page
 from arriero.road.report.wording import count, interval, percent
-from arriero.road.rewards.accuracy_section import accuracy_blocks
+from arriero.road.rewards.accuracy_section import TRIVIAL_ROLE, accuracy_blocks
 from arriero.road.rewards.response_section import calibration_blocks, detection_blocks, grade_blocks
 
 Json = Mapping[str, Any]
@@ -24,7 +24,7 @@ def write_rewards_report(out: Path, results: Json) -> Path:
         results: what stands in results.json.
     """
     roles = {
-        name: "grey" if facts["kind"] == "trivial" else SERIES[place % len(SERIES)]
+        name: TRIVIAL_ROLE if facts["kind"] == "trivial" else SERIES[place % len(SERIES)]
         for place, (name, facts) in enumerate(_trivial_last(results["scorers"]))
     }
     sections = [

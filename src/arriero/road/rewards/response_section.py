@@ -11,6 +11,9 @@ from arriero.road.report.wording import count, percent
 
 Json = Mapping[str, Any]
 
+# A share of fewer is drawn by chance.
+_LEAST_SHOWN = 10
+
 
 def calibration_blocks(calibration: Json, roles: Mapping[str, str]) -> list[Block]:
     """Confidence in a choice against how often it is right, a curve a scorer."""
@@ -29,7 +32,8 @@ def calibration_blocks(calibration: Json, roles: Mapping[str, str]) -> list[Bloc
                 is_percent=True,
             ),
             look="On the dashed line a model is as often right as it says; below it, it is too "
-            f"sure. Expected calibration error: {errors}.",
+            f"sure. Points of fewer than {_LEAST_SHOWN} are left out. Expected calibration "
+            f"error: {errors}.",
             paper="Equation 1",
         )
     ]
@@ -78,6 +82,11 @@ def grade_blocks(grades: Json, roles: Mapping[str, str]) -> list[Block]:
 
 
 def _reliability(bins: Json, roles: Mapping[str, str], low: float) -> list[Curve]:
+    """The line of perfect calibration, and a curve a scorer, without bins of too few."""
+    bins = {
+        name: [each for each in of_scorer if each["n"] >= _LEAST_SHOWN] or of_scorer
+        for name, of_scorer in bins.items()
+    }
     perfect = Curve((100 * low, 100), (low, 1.0), "", "grey", is_dashed=True)
     return [perfect] + [
         Curve(
