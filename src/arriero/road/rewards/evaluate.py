@@ -82,9 +82,12 @@ def _of_pairs(pairs: Sequence[Preference], scorers: Sequence[Scorer], say: Say) 
     scored: dict[str, list[PairScores | None]] = {}
     figures: Json = {"kind": "pairs", "accuracy": {}, "calibration": {}, "detection": {}}
     for scorer in scorers:
+        before = Counter(scorer.skipped)
         scores = scored[scorer.name] = pair_scores(scorer, pairs)
         figures["accuracy"][scorer.name] = found = accuracies(pairs, scores)
         say(f"  {scorer.name}: {_in_words(found)}")
+        for reason, num in (scorer.skipped - before).items():
+            say(f"    not scored: {num:,} {reason}")
         if isinstance(scorer, AnswerScorer) and scorer.is_logit:
             figures["calibration"][scorer.name] = pair_calibration(scores)
             detection = detection_figures(labelled_of_pairs(pairs, scores))
