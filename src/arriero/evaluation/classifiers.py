@@ -51,6 +51,9 @@ class ClassifierScorer:
             raise UserError(
                 f"{folder}: this needs more packages: pip install 'arriero[evaluation]'"
             ) from None
+        # Its bars and warnings would stand between our lines; what matters is refused or counted.
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
         options = {"local_files_only": True, "trust_remote_code": False}
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)

@@ -18,7 +18,7 @@ from arriero.evaluation.response_figures import (
     grade_figures,
     labelled_of_pairs,
 )
-from arriero.evaluation.scorers import AnswerScorer, Scorer, pair_scores
+from arriero.evaluation.scorers import AnswerScorer, PairScores, Scorer, pair_scores
 from arriero.records import Preference, RatedResponse, UserError
 from arriero.road.rewards.report import write_rewards_report
 from arriero.stages.workspace import write_json
@@ -79,12 +79,15 @@ def _are_pairs(rows: Sequence[Any]) -> bool:
 
 
 def _of_pairs(pairs: Sequence[Preference], scorers: Sequence[Scorer], say: Say) -> Json:
-    scored = {scorer.name: pair_scores(scorer, pairs) for scorer in scorers}
+    scored: dict[str, list[PairScores | None]] = {}
+    for scorer in scorers:
+        before = Counter(scorer.skipped)
+        scored[scorer.name] = pair_scores(scorer, pairs)
+        say(f"  {scorer.name}: {_in_words(accuracies(pairs, scored[scorer.name]))}")
+        for reason, num in (scorer.skipped - before).items():
+            say(f"    not scored: {num:,} {reason}")
     logits = [s.name for s in scorers if isinstance(s, AnswerScorer) and s.is_logit]
-    figures = figures_of_pairs(pairs, scored, logits)
-    for name, found in figures["accuracy"].items():
-        say(f"  {name}: {_in_words(found)}")
-    return figures
+    return figures_of_pairs(pairs, scored, logits)
 
 
 def figures_of_pairs(pairs: Sequence[Preference], scored: Scored, logits: Sequence[str]) -> Json:
