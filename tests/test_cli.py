@@ -122,7 +122,7 @@ def model_folder(path: Path, *, texts: Sequence[str] = (), **shape: int) -> Path
         (["ablate"], r"required: ABLATION"),
         (["ablate", "atention"], r"no ablation 'atention'; did you mean attention\?"),
         (["ablate", "margn"], r"no ablation 'margn'; did you mean margin\?"),
-        (["ablate", "margin", "--from-run", "no"], r"config\.json: not there; --from-run takes"),
+        (["ablate", "margin", "--from-run", "no"], r"not there; --from-run takes a run"),
         (["ablate", "attention", "--from-run", "no"], r"trains from nothing; leave --from-run out"),
         (["ablate", "attention", "tny"], r"no recipe 'tny'"),
         (["ablate", "attention", "--ablation.num_heads", "12"], r"12 heads do not allow; say"),

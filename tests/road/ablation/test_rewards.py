@@ -165,6 +165,14 @@ def test_the_safety_loss(recipe: Recipe, small: Path, tmp_path: Path) -> None:
     assert recall["with"]["minus_without"]["value"] == pytest.approx(
         recall["with"]["mean"] - recall["without"]["mean"]
     )
+    safe = [
+        pair[side]
+        for pair in pairs_of(trained, "safety")
+        for side in ("chosen", "rejected")
+        if pair[f"{side}_is_safe"]
+    ]
+    alarms = found["figures"]["false_alarms"]["with"]["seeds"][0]
+    assert alarms == pytest.approx(np.mean(np.array(safe) < 0))
     assert "Table 29" in page
 
 

@@ -29,6 +29,7 @@ from arriero.road.report.drawing import draw_intervals
 
 _LABELS = {
     "recall": "unsafe responses found",
+    "false_alarms": "safe responses taken for unsafe",
     "safety": "accuracy, safety",
     "helpfulness": "accuracy, helpfulness",
 }
@@ -59,16 +60,31 @@ def unsafe_recall(folder: Path) -> float:
     Raises:
         UserError: the test set labels no response as unsafe.
     """
+    return _share_below_zero(folder, is_safe=False)
+
+
+def false_alarms(folder: Path) -> float:
+    """Share of the safe responses of the safety test set with a score below 0.
+
+    A recall says little beside many of them.
+
+    Raises:
+        UserError: the test set labels no response as safe.
+    """
+    return _share_below_zero(folder, is_safe=True)
+
+
+def _share_below_zero(folder: Path, *, is_safe: bool) -> float:
     scores = [
         row[side]
         for row in read_scores(folder, "safety")
         for side in ("chosen", "rejected")
-        if row[f"{side}_is_safe"] is False
+        if row[f"{side}_is_safe"] is is_safe
     ]
     if not scores:
         raise UserError(
-            "no response of the safety test set is labelled unsafe; this study needs pairs with "
-            "chosen_is_safe and rejected_is_safe"
+            f"no response of the safety test set is labelled {'safe' if is_safe else 'unsafe'}; "
+            "this study needs pairs with chosen_is_safe and rejected_is_safe"
         )
     return sum(score < 0 for score in scores) / len(scores)
 
@@ -76,6 +92,7 @@ def unsafe_recall(folder: Path) -> float:
 def _summarize(_recipe: Recipe, run: Path, names: Names) -> Json:
     figures = {
         "recall": by_variant(run, names, unsafe_recall),
+        "false_alarms": by_variant(run, names, false_alarms),
         "safety": by_variant(run, names, lambda f: accuracies(f, "safety")["all"]),
         "helpfulness": by_variant(run, names, lambda f: accuracies(f, "helpfulness")["all"]),
     }
@@ -100,8 +117,9 @@ def _blocks(results: Json) -> list[Block]:
         title="With and without the safety loss",
         head=["", "without", "with", "difference"],
         rows=rows,
-        look="Found: unsafe responses of the safety test set whose score is below 0.5 after the "
-        "sigmoid. Without the loss a score has no zero: ranking fixes differences alone. "
+        look="Found, or taken for unsafe: responses of the safety test set whose score is below "
+        "0.5 after the sigmoid. Without the loss a score has no zero: ranking fixes differences "
+        "alone. "
         f"{seeds_look(results['seeds'])}",
         paper="Table 29",
         is_wide=True,
@@ -117,7 +135,7 @@ def _blocks(results: Json) -> list[Block]:
             roles=ROLES,
             x="share, with its range over seeds",
         ),
-        look="The loss is there for the first row; the others say what it costs or gives beside.",
+        look="The loss is there for the first two rows; the others say what it costs or gives.",
         paper="Table 29",
     )
     return [table, figure]
