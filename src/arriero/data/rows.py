@@ -110,16 +110,23 @@ def convert(
     rows: Iterable[Row | Bad | Skip], to_items: Callable[[Row], Iterable[Item | Skip]]
 ) -> Iterator[Item | Bad | Skip]:
     """Yield what becomes of each row; a ValueError of `to_items` becomes `Bad`."""
+    return (item for _, item in placed(rows, to_items))
+
+
+def placed(
+    rows: Iterable[Row | Bad | Skip], to_items: Callable[[Row], Iterable[Item | Skip]]
+) -> Iterator[tuple[Row | None, Item | Bad | Skip]]:
+    """Like `convert`, each item beside its row; beside None what never was a row."""
     for row in rows:
         if not isinstance(row, Row):
-            yield row
+            yield None, row
             continue
         try:
             items = list(to_items(row))
         except ValueError as error:
-            yield Bad(row.where, str(error))
+            yield row, Bad(row.where, str(error))
         else:
-            yield from items
+            yield from ((row, item) for item in items)
 
 
 def require(

@@ -116,6 +116,12 @@ class DataConfig(BaseModel):
     instructions: tuple[str, ...] = Field(default=(), description="demonstrations to fine-tune on")
     helpfulness: tuple[str, ...] = Field(default=(), description="comparisons by helpfulness")
     safety: tuple[str, ...] = Field(default=(), description="comparisons by safety")
+    helpfulness_test: tuple[str, ...] = Field(
+        default=(), description="comparisons by helpfulness held out; none takes some of the others"
+    )
+    safety_test: tuple[str, ...] = Field(
+        default=(), description="comparisons by safety held out; none takes some of the others"
+    )
     max_dialogs: int = Field(default=0, ge=0, description="most demonstrations; 0 takes all")
 
 

@@ -23,6 +23,7 @@ from arriero.road.manifest import hash_inputs
 from arriero.road.recipe import Recipe
 from arriero.road.run import Step
 from arriero.stages import (
+    adoption,
     corpus,
     evaluate,
     ppo,
@@ -233,9 +234,10 @@ def _base_hash(recipe: Recipe) -> str:
 def _preferences(recipe: Recipe, run: Path, inputs: Inputs) -> Step:
     def work(space: Workspace) -> None:
         if inputs.world is None:
-            preferences.adopt(
+            adoption.adopt(
                 recipe.preferences,
                 files={"helpfulness": inputs.helpfulness, "safety": inputs.safety},
+                tests=inputs.tests,
                 tokenizer_folder=run / TOKENIZER / "model",
                 context=recipe.model.context,
                 workspace=space,
