@@ -344,20 +344,32 @@ def _read_parquet(path: Path) -> Iterator[Row]:
 
 
 def _read_hub(path: Path) -> Iterator[Row]:
-    """Rows of a hub data set, its split `train` unless `hf:owner/name:split` names another."""
+    """Rows of a hub data set, of the split `train` and the first configuration unless it says."""
     try:
         # By name: the base must not depend on what an extra brings.
         datasets = importlib.import_module("datasets")
     except ImportError as error:
         raise files.missing_package(str(path), "datasets") from error
-    name, _, split = str(path).removeprefix(files.HUB_PREFIX).partition(":")
+    name, configuration, split = hub_parts(path)
     try:
-        stream = datasets.load_dataset(name, split=split or "train", streaming=True)
+        stream = datasets.load_dataset(name, configuration, split=split, streaming=True)
         for number, value in enumerate(stream, 1):
             yield Row(dict(value), path, number)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: {reason}; check the name and the network") from error
+
+
+def hub_parts(path: Path) -> tuple[str, str | None, str]:
+    """Name, configuration and split of a hub data set.
+
+    >>> hub_parts(Path("hf:nvidia/HelpSteer3/preference:validation"))
+    ('nvidia/HelpSteer3', 'preference', 'validation')
+    """
+    whole, _, split = str(path).removeprefix(files.HUB_PREFIX).partition(":")
+    owner, _, rest = whole.partition("/")
+    name, _, configuration = rest.partition("/")
+    return f"{owner}/{name}" if name else owner, configuration or None, split or "train"
 
 
 def _linked(flat: list[Row]) -> Iterator[Row | Skip]:

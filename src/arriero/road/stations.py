@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from arriero.records.prompt import Track
+from arriero.road.base import fetched_base
 from arriero.road.inputs import (
     TEST_SETS,
     Inputs,
@@ -84,7 +85,7 @@ def stations(recipe: Recipe, run: Path) -> list[Step]:
                 corpus=inputs.corpus,
                 sources=inputs.sources,
                 tokenizer_folder=run / TOKENIZER / "model",
-                start=Path(recipe.base) if recipe.base else None,
+                start=fetched_base(recipe.base, recipe.model) if recipe.base else None,
                 workspace=space,
             ),
             external=lambda: _base_hash(recipe),
@@ -200,7 +201,7 @@ def tokenizer_step(recipe: Recipe, inputs: Inputs) -> Step:
     def run(space: Workspace) -> None:
         if recipe.base:
             tokenizer.adopt(
-                Path(recipe.base),
+                fetched_base(recipe.base, recipe.model),
                 corpus=inputs.corpus,
                 context=recipe.model.context,
                 workspace=space,
@@ -228,7 +229,8 @@ def _base_hash(recipe: Recipe) -> str:
     """Of every file of the model that a run starts from; empty where it starts from none."""
     if not recipe.base:
         return ""
-    return hash_inputs({"base": sorted(filter(Path.is_file, Path(recipe.base).iterdir()))})
+    folder = fetched_base(recipe.base, recipe.model)
+    return hash_inputs({"base": sorted(filter(Path.is_file, folder.iterdir()))})
 
 
 def _preferences(recipe: Recipe, run: Path, inputs: Inputs) -> Step:
