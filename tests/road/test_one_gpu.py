@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
+from huggingface_hub import constants
 
 from arriero.data.rows import hub_parts
 from arriero.model.config import ModelConfig
@@ -140,14 +140,14 @@ def cached(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     reference = cache / "models--own--small" / "refs" / "main"
     reference.parent.mkdir()
     reference.write_text("0" * 40)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     return snapshot
 
 
 def test_it_reads_without_a_network_and_names_sets_of_the_hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     recipe = load_recipe("one-gpu")
     data = recipe.data
     named = [*data.corpus, *data.instructions, *data.helpfulness, *data.safety]

@@ -12,7 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -61,10 +61,11 @@ class Bad:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A row that is right but of no use, and why."""
+    """A row that is right but of no use, why, and where it stands (`convert` fills that in)."""
 
     reason: str
     num: int = 1
+    where: str = ""
 
 
 def container_of(path: Path) -> Container:
@@ -126,7 +127,9 @@ def placed(
         except ValueError as error:
             yield row, Bad(row.where, str(error))
         else:
-            yield from ((row, item) for item in items)
+            for item in items:
+                is_skip = isinstance(item, Skip)
+                yield row, replace(item, where=row.where) if is_skip else item
 
 
 def require(
