@@ -41,20 +41,20 @@ def test_tables_by_track_batch_and_data_set(tmp_path: Path) -> None:
     assert {title: (table.head[0], table.rows) for title, table in tables.items()} == {
         "Comparisons": (
             "track",
-            [["safety v1", "300", "40", "2.50", "60.0", "40.0", "20.0"]],
+            [["safety", "300", "40", "2.5", "60", "40", "20"]],
         ),
         "Comparisons by batch": (
             "batch",
             [
-                ["safety v1, 1", "200", "20", "2.50", "60.0", "40.0", "20.0"],
-                ["safety v1, 2", "100", "20", "2.50", "60.0", "40.0", "20.0"],
+                ["safety, 1", "200", "20", "2.5", "60", "40", "20"],
+                ["safety, 2", "100", "20", "2.5", "60", "40", "20"],
             ],
         ),
         "Comparisons by data set": (
             "data set",
             [
-                ["safety v1, own", "250", "40", "2.50", "60.0", "40.0", "20.0"],
-                ["safety v1, open", "50", "0", "2.50", "60.0", "40.0", "20.0"],
+                ["safety, own", "250", "40", "2.5", "60", "40", "20"],
+                ["safety, open", "50", "0", "2.5", "60", "40", "20"],
             ],
         ),
     }
@@ -66,7 +66,7 @@ def test_labels_stand_beside_the_papers_and_dropped_rows_are_named(tmp_path: Pat
     assert section is not None
     (bars,) = [block for block in section.blocks if isinstance(block, Bars)]
     shares = {bar.label: [segment.share for segment in bar.segments] for bar in bars.bars}
-    assert shares == {"safety v1": [0.6, 0.4], "the paper": [0.18, 0.47, 0.35]}
+    assert shares == {"safety": [0.6, 0.4], "the paper": [0.18, 0.47, 0.35]}
     (facts,) = [block for block in section.blocks if isinstance(block, Facts)]
     assert list(facts.facts) == [
         ("dropped: empty answer", "2, first pairs.jsonl:7"),
