@@ -55,7 +55,7 @@ def test_it_goes_on_past_bad_rows_and_names_the_first(write_text) -> None:
     assert f"  {path}:2: no valid JSON" in text
     assert f"  {path}:4: a row with no keys" in text
     assert "and 2 more" in text
-    assert "skipped, empty answer: 1" in text
+    assert f"skipped, empty answer: 1, first {path}:3\n" in text
 
 
 def test_a_file_of_nothing_but_bad_rows_is_reported(write_rows) -> None:

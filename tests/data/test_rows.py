@@ -133,16 +133,19 @@ def test_parquet_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_hub_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_dataset(name: str, split: str, streaming: bool) -> list[dict[str, str]]:
+    def load_dataset(
+        name: str, configuration: str | None, *, split: str, streaming: bool
+    ) -> list[dict[str, str]]:
         if name != "owner/name":
             raise FileNotFoundError(f"{name} is not on the hub")
-        return [{"text": split}]
+        return [{"text": " ".join(filter(None, [configuration, split]))}]
 
     stand_in = ModuleType("datasets")
     stand_in.__dict__["load_dataset"] = load_dataset
     monkeypatch.setitem(sys.modules, "datasets", stand_in)
     assert values(Path("hf:owner/name")) == [{"text": "train"}]
     assert values(Path("hf:owner/name:test")) == [{"text": "test"}]
+    assert values(Path("hf:owner/name/other:test")) == [{"text": "other test"}]
     with pytest.raises(UserError, match="hf:owner/other: owner/other is not on the hub; check"):
         values(Path("hf:owner/other"))
     monkeypatch.setitem(sys.modules, "datasets", None)

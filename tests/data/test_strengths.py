@@ -90,7 +90,7 @@ def test_a_history_that_was_cut_is_counted(write_rows) -> None:
     [
         (row("strong"), "'mean preference difference' should be a number, not 'strong'"),
         (row(True), "'mean preference difference' should be a number, not True"),
-        (row(2.0, strength=-2), "the rating -2 is negative: swap the two sides"),
+        (row(2.0, strength=-2), "the rating -2 is negative, as of swapped sides"),
         (row(2.0, rating=4), "the rating 4 is unknown"),
     ],
 )

@@ -16,7 +16,9 @@ from arriero.inference.generate import Sampling
 from arriero.records import Judgment, Message, Preference, Prompt, Rating, UserError
 from arriero.records.prompt import Track
 from arriero.stages import preferences
-from arriero.stages.preferences import PreferencesConfig, adopt, collect
+from arriero.stages.adoption import adopt
+from arriero.stages.preference_statistics import TRACKS, statistics
+from arriero.stages.preferences import PreferencesConfig, collect
 from arriero.tokenizer import Tokenizer
 
 from .conftest import CONFIG, WORDS, NewWorkspace, results
@@ -70,7 +72,7 @@ def test_annotators_rate_in_turn_and_unsafe_choices_go(
         assert [name for name in reader.asked if turns.get(name, which) != which] == []
     found = results(space)
     num_kept = 0
-    for track in preferences.TRACKS:
+    for track in TRACKS:
         rows = list(read_preferences([space.folder / f"{track}-train.jsonl"]))
         num_kept += len(rows)
         for item in rows:
@@ -167,7 +169,7 @@ def test_a_prompt_stands_on_one_side(
     rows = [row(n, rating=r) for n in range(40) for r in (Rating.BETTER, None)]
     others = [row(n, "safety") for n in range(100, 140)]
     adopted(tmp_path, chat_folder, space, {"helpfulness": rows, "safety": others})
-    for track in preferences.TRACKS:
+    for track in TRACKS:
         found = sides(space, track)
         assert found["rejection"] == found["ppo"]
         del found["ppo"]
@@ -224,7 +226,7 @@ def test_statistics_by_hand(tokenizer: Tokenizer) -> None:
         Preference(longer, "yes please", "no", Rating.SLIGHTLY_BETTER, True, True),
         Preference((Message("user", "wool"),), "yes", "please", None, None, None),
     ]
-    found = preferences._statistics(rows, tokenizer)
+    found = statistics(rows, tokenizer)
 
     def count(*texts: str) -> int:
         return sum(len(tokenizer.encode(text)) for text in texts)

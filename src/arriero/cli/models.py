@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from arriero.cli.verbs import Verbs
+from arriero.records import UserError
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -33,6 +34,9 @@ def add_verbs(verbs: Verbs) -> None:
     check = verbs.add("check-data", "what a file is taken for, one example, its loss mask", _check)
     check.add_argument("file", type=Path, metavar="FILE")
     check.add_argument("--tokenizer", type=Path, metavar="MODEL", help="a folder with a tokenizer")
+    check.add_argument(
+        "--against", type=Path, metavar="OTHER", help="a file that must have no prompt of FILE"
+    )
     verbs.add("doctor", "what this machine can do", _doctor)
 
 
@@ -86,10 +90,18 @@ def _inspect(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     from arriero.data.check import check_data, render_check
+    from arriero.data.leaks import find_leaks, render_leaks
     from arriero.tokenizer.load import load_tokenizer
 
     tokenizer = load_tokenizer(options.tokenizer) if options.tokenizer else None
     print(render_check(check_data(options.file), tokenizer))
+    if options.against is not None:
+        leaks = find_leaks(options.file, options.against)
+        print(render_leaks(leaks))
+        if leaks:
+            raise UserError(
+                f"{leaks[0].where}: {options.against} has this prompt too; remove it from one"
+            )
 
 
 def _doctor(_: argparse.Namespace) -> None:

@@ -43,8 +43,9 @@ class CheckReport:
     """What a file holds.
 
     `num_rows` counts what was read, `num_usable` what came of it (a row may give several items, or
-    none), `num_pairs` the preferences that trees hold besides their dialogs. `problems` are the
-    first bad rows as `file:line: ...`.
+    none), `num_pairs` the preferences that trees hold besides their dialogs. `first_skipped` says
+    where the first row of each reason stands, `problems` are the first bad rows as
+    `file:line: ...`.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class CheckReport:
     num_bad: int
     num_pairs: int
     skipped: dict[str, int]
+    first_skipped: dict[str, str]
     problems: tuple[str, ...]
     example: Example | None
 
@@ -79,6 +81,7 @@ def check_data(path: Path | str) -> CheckReport:
     kind = _kind_of(given, found)
     counts: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
+    first_skipped: dict[str, str] = {}
     problems: list[str] = []
     example: Example | None = None
     num_usable = 0
@@ -87,6 +90,8 @@ def check_data(path: Path | str) -> CheckReport:
             problems.append(f"{item.where}: {item.problem}")
         elif isinstance(item, Skip):
             skipped[item.reason] += item.num
+            if item.where:
+                first_skipped.setdefault(item.reason, item.where)
         else:
             num_usable += 1
             example = item if example is None else example
@@ -99,6 +104,7 @@ def check_data(path: Path | str) -> CheckReport:
         num_bad=len(problems),
         num_pairs=_num_pairs(given) if found == "oasst" else 0,
         skipped=dict(skipped),
+        first_skipped=first_skipped,
         problems=tuple(problems[:MAX_PROBLEMS]),
         example=example,
     )
@@ -116,7 +122,9 @@ def render_check(report: CheckReport, tokenizer: Tokenizer | None = None) -> str
     ]
     if report.num_pairs:
         lines.append(f"usable preferences, read as such: {report.num_pairs:,}")
-    lines += [f"skipped, {reason}: {num:,}" for reason, num in sorted(report.skipped.items())]
+    for reason, num in sorted(report.skipped.items()):
+        where = report.first_skipped.get(reason)
+        lines.append(f"skipped, {reason}: {num:,}" + (f", first {where}" if where else ""))
     if report.num_bad:
         lines.append(f"wrong rows: {report.num_bad:,}; training refuses them")
         lines += [f"  {problem}" for problem in report.problems]

@@ -69,7 +69,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def is_hub(path: Path) -> bool:
-    """Whether a path is a Hugging Face hub id, written `hf:owner/name` or `hf:owner/name:split`."""
+    """Whether a path is a Hugging Face hub id, written `hf:owner/name[/configuration][:split]`."""
     return str(path).startswith(HUB_PREFIX)
 
 

@@ -65,7 +65,7 @@ def to_prompts(row: Row, track: Track, seen: set[str]) -> Iterator[Prompt | Skip
     tags: dict[str, Any] = row.value if isinstance(row.value, dict) else {}
     own_id = _own_id(tags)
     has_own_row = own_id is not None and "prompt_id" not in tags
-    for messages in _prompts_in(row, track):
+    for messages in prompts_in(row, track):
         if isinstance(messages, Skip):
             yield messages
             continue
@@ -87,8 +87,12 @@ def to_prompts(row: Row, track: Track, seen: set[str]) -> Iterator[Prompt | Skip
         yield prompt
 
 
-def _prompts_in(row: Row, track: Track) -> Iterator[tuple[Message, ...] | Skip]:
-    """Yield the prompts of one row: one, or several of a tree or of instances."""
+def prompts_in(row: Row, track: Track) -> Iterator[tuple[Message, ...] | Skip]:
+    """Yield the messages of one row's prompts: of one, or several of a tree or of instances.
+
+    Raises:
+        ValueError: the row holds no prompt, or one in wrong order.
+    """
     value = row.value
     found = recognize(value)
     if found in (None, "text"):

@@ -12,7 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -61,10 +61,11 @@ class Bad:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A row that is right but of no use, and why."""
+    """A row that is right but of no use, why, and where it stands (`convert` fills that in)."""
 
     reason: str
     num: int = 1
+    where: str = ""
 
 
 def container_of(path: Path) -> Container:
@@ -110,16 +111,25 @@ def convert(
     rows: Iterable[Row | Bad | Skip], to_items: Callable[[Row], Iterable[Item | Skip]]
 ) -> Iterator[Item | Bad | Skip]:
     """Yield what becomes of each row; a ValueError of `to_items` becomes `Bad`."""
+    return (item for _, item in placed(rows, to_items))
+
+
+def placed(
+    rows: Iterable[Row | Bad | Skip], to_items: Callable[[Row], Iterable[Item | Skip]]
+) -> Iterator[tuple[Row | None, Item | Bad | Skip]]:
+    """Like `convert`, each item beside its row; beside None what never was a row."""
     for row in rows:
         if not isinstance(row, Row):
-            yield row
+            yield None, row
             continue
         try:
             items = list(to_items(row))
         except ValueError as error:
-            yield Bad(row.where, str(error))
+            yield row, Bad(row.where, str(error))
         else:
-            yield from items
+            for item in items:
+                is_skip = isinstance(item, Skip)
+                yield row, replace(item, where=row.where) if is_skip else item
 
 
 def require(
@@ -337,20 +347,32 @@ def _read_parquet(path: Path) -> Iterator[Row]:
 
 
 def _read_hub(path: Path) -> Iterator[Row]:
-    """Rows of a hub data set, its split `train` unless `hf:owner/name:split` names another."""
+    """Rows of a hub data set, of the split `train` and the first configuration unless it says."""
     try:
         # By name: the base must not depend on what an extra brings.
         datasets = importlib.import_module("datasets")
     except ImportError as error:
         raise files.missing_package(str(path), "datasets") from error
-    name, _, split = str(path).removeprefix(files.HUB_PREFIX).partition(":")
+    name, configuration, split = hub_parts(path)
     try:
-        stream = datasets.load_dataset(name, split=split or "train", streaming=True)
+        stream = datasets.load_dataset(name, configuration, split=split, streaming=True)
         for number, value in enumerate(stream, 1):
             yield Row(dict(value), path, number)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: {reason}; check the name and the network") from error
+
+
+def hub_parts(path: Path) -> tuple[str, str | None, str]:
+    """Name, configuration and split of a hub data set.
+
+    >>> hub_parts(Path("hf:nvidia/HelpSteer3/preference:validation"))
+    ('nvidia/HelpSteer3', 'preference', 'validation')
+    """
+    whole, _, split = str(path).removeprefix(files.HUB_PREFIX).partition(":")
+    owner, _, rest = whole.partition("/")
+    name, _, configuration = rest.partition("/")
+    return f"{owner}/{name}" if name else owner, configuration or None, split or "train"
 
 
 def _linked(flat: list[Row]) -> Iterator[Row | Skip]:

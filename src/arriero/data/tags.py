@@ -18,12 +18,24 @@ RATING_BY_STRENGTH = {
     0: Rating.NEGLIGIBLY_BETTER,
 }
 
+_KNOWN = f"{', '.join(Rating)}, or 3, 2, 1, 0"
+
 
 def prompt_id(messages: Sequence[Message]) -> str:
     """An id that follows from the words of a prompt: the same prompt has it in every file."""
     turns = [[message.role, message.content.strip()] for message in messages]
     text = json.dumps(turns, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def prompt_key(messages: Sequence[Message]) -> str:
+    """A key that prompts share whose words differ in case and spaces alone, as leaks often do.
+
+    >>> prompt_key([Message("user", "Who  walks?")]) == prompt_key([Message("user", "who walks? ")])
+    True
+    """
+    turns = [" ".join(message.content.casefold().split()) for message in messages]
+    return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
 
 
 def to_rating(value: Any) -> Rating | None:
@@ -45,9 +57,10 @@ def to_rating(value: Any) -> Rating | None:
     elif type(value) in (int, float) and value in RATING_BY_STRENGTH:
         return RATING_BY_STRENGTH[int(value)]
     elif type(value) in (int, float) and value < 0:
-        raise ValueError(f"the rating {value!r} is negative: swap the two sides, or mend the row")
-    known = ", ".join(Rating)
-    raise ValueError(f"the rating {value!r} is unknown; known are {known}, or 3, 2, 1, 0")
+        raise ValueError(
+            f"the rating {value!r} is negative, as of swapped sides; known are {_KNOWN}"
+        )
+    raise ValueError(f"the rating {value!r} is unknown; known are {_KNOWN}")
 
 
 def to_label(value: Any, key: str) -> bool | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -37,6 +38,7 @@ class Inputs:
     Attributes:
         corpus, instructions: what the base model and the SFT model learn from.
         helpfulness, safety: the user's own comparisons; empty where annotators make them.
+        tests: those of a track that the user holds out.
         world: seed of the world whose annotators and oracle judge; None with one's own files.
         sources: the corpus in parts with their weights; none where the recipe gives no weights.
     """
@@ -47,6 +49,7 @@ class Inputs:
     safety: tuple[Path, ...]
     world: int | None
     sources: tuple[Source, ...] = ()
+    tests: Mapping[Track, tuple[Path, ...]] = field(default_factory=dict)
 
     def annotators(self) -> tuple[Annotator, ...]:
         """The simulated annotators, where there are any."""
@@ -81,7 +84,18 @@ def prepare(config: DataConfig, folder: Path) -> Inputs:
         safety=existing_files("safety", config.safety),
         world=None,
         sources=weighted(corpus_sources(config.corpus), config.weights),
+        tests=_test_files(config),
     )
+
+
+def _test_files(config: DataConfig) -> dict[Track, tuple[Path, ...]]:
+    named: dict[Track, tuple[str, ...]] = {
+        "helpfulness": config.helpfulness_test,
+        "safety": config.safety_test,
+    }
+    return {
+        track: existing_files(f"{track}_test", names) for track, names in named.items() if names
+    }
 
 
 def corpus_files(entries: Sequence[str]) -> tuple[Path, ...]:
@@ -154,6 +168,7 @@ def external_files(inputs: Inputs) -> dict[str, list[Path]]:
         "instructions": inputs.instructions,
         "helpfulness": inputs.helpfulness,
         "safety": inputs.safety,
+        **{f"{track}_test": paths for track, paths in inputs.tests.items()},
     }
     return {
         part: [file for path in paths for file in files_of(path)] for part, paths in parts.items()
@@ -170,9 +185,15 @@ def read_once(inputs: Inputs, workspace: Workspace) -> None:
     """
     read: dict[str, tuple[Sequence[Path], Callable[[Sequence[Path]], Iterator[object]]]] = {
         "dialogs": (inputs.instructions, read_dialogs),
-        "helpfulness comparisons": (inputs.helpfulness, read_preferences),
-        "safety comparisons": (inputs.safety, read_preferences),
     }
+    comparisons: dict[Track, tuple[Path, ...]] = {
+        "helpfulness": inputs.helpfulness,
+        "safety": inputs.safety,
+    }
+    for track, paths in comparisons.items():
+        reader = partial(read_preferences, track=track)
+        read[f"{track} comparisons"] = (paths, reader)
+        read[f"{track} test comparisons"] = (inputs.tests.get(track, ()), reader)
     counts: dict[str, int] = {}
     for name, (paths, reader) in read.items():
         local = [path for path in paths if not is_hub(path)]

@@ -25,6 +25,7 @@ from arriero.equations.carbon import GRID_INTENSITY
 from arriero.model.config import ModelConfig
 from arriero.model.weights import shape_of
 from arriero.records import UserError
+from arriero.road.base import fetched_base, local_base
 from arriero.stages.ablation import AblationConfig
 from arriero.stages.evaluate import EvaluateConfig
 from arriero.stages.figures import FiguresConfig
@@ -113,6 +114,12 @@ class DataConfig(BaseModel):
     instructions: tuple[str, ...] = Field(default=(), description="demonstrations to fine-tune on")
     helpfulness: tuple[str, ...] = Field(default=(), description="comparisons by helpfulness")
     safety: tuple[str, ...] = Field(default=(), description="comparisons by safety")
+    helpfulness_test: tuple[str, ...] = Field(
+        default=(), description="comparisons by helpfulness held out; none takes some of the others"
+    )
+    safety_test: tuple[str, ...] = Field(
+        default=(), description="comparisons by safety held out; none takes some of the others"
+    )
     max_dialogs: int = Field(default=0, ge=0, description="most demonstrations; 0 takes all")
 
 
@@ -136,8 +143,9 @@ class Recipe(BaseModel):
     )
     base: str = Field(
         default="",
-        description="a model folder to start from: its tokenizer and shape replace the recipe's, "
-        "and pretraining goes on from its weights (pretrain.num_tokens 0 leaves them as they are)",
+        description="a model folder to start from, or hf:OWNER/NAME: its tokenizer and shape "
+        "replace the recipe's, and pretraining goes on from its weights (pretrain.num_tokens 0 "
+        "leaves them as they are)",
     )
     figures: FiguresConfig = Field(default_factory=FiguresConfig)
     parallel: ParallelConfig = Field(default_factory=ParallelConfig)
@@ -216,7 +224,12 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
             raise UserError(
                 f"--{clashing[0]}: with `base` the shape is that of {base}; leave it out"
             )
-        values["model"] = shape_of(Path(str(base))).model_dump()
+        folder = local_base(str(base))
+        if folder is None and "model" not in values:
+            folder = fetched_base(str(base))
+        # One of the hub that is not here yet has the shape that the recipe says.
+        if folder is not None:
+            values["model"] = shape_of(folder).model_dump()
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:

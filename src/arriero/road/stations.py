@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from arriero.records.prompt import Track
+from arriero.road.base import fetched_base
 from arriero.road.inputs import (
     TEST_SETS,
     Inputs,
@@ -24,6 +25,7 @@ from arriero.road.manifest import hash_inputs
 from arriero.road.recipe import Recipe
 from arriero.road.run import Step
 from arriero.stages import (
+    adoption,
     corpus,
     evaluate,
     ppo,
@@ -84,7 +86,7 @@ def stations(recipe: Recipe, run: Path) -> list[Step]:
                 corpus=inputs.corpus,
                 sources=inputs.sources,
                 tokenizer_folder=run / TOKENIZER / "model",
-                start=Path(recipe.base) if recipe.base else None,
+                start=fetched_base(recipe.base, recipe.model) if recipe.base else None,
                 workspace=space,
             ),
             external=lambda: _base_hash(recipe),
@@ -207,7 +209,7 @@ def tokenizer_step(recipe: Recipe, inputs: Inputs) -> Step:
     def run(space: Workspace) -> None:
         if recipe.base:
             tokenizer.adopt(
-                Path(recipe.base),
+                fetched_base(recipe.base, recipe.model),
                 corpus=inputs.corpus,
                 context=recipe.model.context,
                 workspace=space,
@@ -235,15 +237,17 @@ def _base_hash(recipe: Recipe) -> str:
     """Of every file of the model that a run starts from; empty where it starts from none."""
     if not recipe.base:
         return ""
-    return hash_inputs({"base": sorted(filter(Path.is_file, Path(recipe.base).iterdir()))})
+    folder = fetched_base(recipe.base, recipe.model)
+    return hash_inputs({"base": sorted(filter(Path.is_file, folder.iterdir()))})
 
 
 def _preferences(recipe: Recipe, run: Path, inputs: Inputs) -> Step:
     def work(space: Workspace) -> None:
         if inputs.world is None:
-            preferences.adopt(
+            adoption.adopt(
                 recipe.preferences,
                 files={"helpfulness": inputs.helpfulness, "safety": inputs.safety},
+                tests=inputs.tests,
                 tokenizer_folder=run / TOKENIZER / "model",
                 context=recipe.model.context,
                 workspace=space,

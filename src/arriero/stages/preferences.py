@@ -1,38 +1,29 @@
 """Stage `preferences`: comparisons of two answers a prompt (section 3.2.1).
 
 `collect` samples the two answers from two model variants at varied temperature and has annotators
-rate them; `adopt` takes comparisons that the user already has. Both write the user's own format, so
-that reward training sees no difference.
+rate them; `adoption.adopt` takes comparisons that the user already has. Both write the user's own
+format, so that reward training sees no difference.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from arriero.data.preferences import read_preferences
-from arriero.data.writing import write_preferences, write_prompts
+from arriero.data.screening import UNSAFE_CHOICE, Dropped, is_kept
+from arriero.data.writing import write_preferences
 from arriero.inference.generate import Sampling
-from arriero.records import Annotator, Preference, Prompt, Rating, UserError
-from arriero.records.prompt import Track
+from arriero.records import Annotator, Preference, Prompt
+from arriero.stages.preference_statistics import TRACKS, write_statistics
 from arriero.stages.sampling import ChatModel
 from arriero.stages.workspace import Workspace
-from arriero.tokenizer.chat import encode_answer, encode_prompt
-from arriero.tokenizer.load import load_tokenizer
-from arriero.tokenizer.tokenizer import Tokenizer
 from arriero.training.meters import TimeLeft
 
-TRACKS: tuple[Track, ...] = ("helpfulness", "safety")
-
-# The words of a prompt, by which it is the same in both tracks.
-_Key = tuple[str, ...]
-_SIDES = ("final", "held_out", "policy", "test", "train")
 _PROMPTS_A_PART = 2048
 
 
@@ -51,7 +42,19 @@ class PreferencesConfig(BaseModel):
         default=0.1,
         gt=0,
         lt=0.9,
-        description="comparisons held out, by prompt; 1,000 a batch in the paper",
+        description="prompts of each batch whose comparisons are held out",
+    )
+    test_pairs: int = Field(
+        default=0,
+        ge=0,
+        description="comparisons of each batch held out, by prompt; 1,000 in the paper, 0 takes "
+        "test_share",
+    )
+    files_are_batches: bool = Field(
+        default=False, description="each file is a batch in time, unless its rows name one"
+    )
+    max_tokens: int = Field(
+        default=0, ge=0, description="longest prompt with an answer adopted; 0 takes the context"
     )
     max_pairs: int = Field(
         default=0, ge=0, description="most comparisons adopted a track; 0 takes all"
@@ -111,92 +114,7 @@ def collect(
         for track in TRACKS:
             rows = [row for row in rated if row.track == track]
             write_preferences(workspace.folder / f"{track}-{split}.jsonl", rows)
-    _write_statistics(workspace, "collected", models[0].tokenizer, dropped)
-
-
-def adopt(
-    config: PreferencesConfig,
-    *,
-    files: Mapping[Track, Sequence[Path]],
-    tokenizer_folder: Path,
-    context: int,
-    workspace: Workspace,
-) -> None:
-    """Split comparisons that exist already; a prompt never stands on two sides.
-
-    Some prompts are kept back for the policy: rejection sampling, PPO, its early stop and the final
-    evaluation ask what the reward models have not seen.
-    """
-    tokenizer = load_tokenizer(tokenizer_folder)
-    random = np.random.default_rng(workspace.seed)
-    dropped: Counter[str] = Counter()
-    sides: dict[_Key, str] = {}
-    kept_back: dict[str, list[Prompt]] = {"held_out": [], "rejection": [], "ppo": []}
-    for track, paths in files.items():
-        by_prompt = _usable(tokenizer, track, paths, context, dropped)
-        # A prompt that the other track has too stands where it stands there.
-        new = [key for key in by_prompt if key not in sides]
-        order = random.permutation(len(new)).tolist()
-        sides |= zip((new[index] for index in order), _sides(config, len(new)), strict=True)
-        rows: dict[str, list[Preference]] = {side: [] for side in _SIDES}
-        for key, side in sides.items():
-            rows[side].extend(by_prompt.get(key, []))
-        if not all(rows.values()):
-            raise UserError(f"{track} preferences: {len(by_prompt)} usable prompts are too few")
-        kept_back[f"test-{track}"] = _prompts(track, "final", rows)
-        kept_back["held_out"] += _prompts(track, "held_out", rows)
-        kept_back["rejection"] += _prompts(track, "policy", rows)
-        kept_back["ppo"] += _prompts(track, "policy", rows)
-        train = rows["train"][: config.max_pairs or None]
-        test = rows["test"][: config.max_test_pairs or None]
-        write_preferences(workspace.folder / f"{track}-train.jsonl", train)
-        write_preferences(workspace.folder / f"{track}-test.jsonl", test)
-        workspace.say(f"{track}: {len(train)} comparisons to train on, {len(test)} held out")
-    for name, prompts in kept_back.items():
-        write_prompts(workspace.folder / f"prompts-{name}.jsonl", prompts)
-    _write_statistics(workspace, "adopted", tokenizer, dropped)
-
-
-def _usable(
-    tokenizer: Tokenizer,
-    track: Track,
-    paths: Sequence[Path],
-    context: int,
-    dropped: Counter[str],
-) -> dict[_Key, list[Preference]]:
-    """The comparisons of a track that teach something, by prompt; the others are counted."""
-    by_prompt: dict[_Key, list[Preference]] = {}
-    for row in read_preferences(paths, skipped=dropped):
-        if row.chosen.strip() == row.rejected.strip():
-            dropped["the two answers are the same"] += 1
-        elif not _is_kept(row):
-            dropped["chosen is unsafe, the other safe"] += 1
-        elif _longest(tokenizer, row) > context:
-            dropped["longer than the context"] += 1
-        else:
-            key = tuple(message.content for message in row.prompt)
-            by_prompt.setdefault(key, []).append(replace(row, track=track))
-    return by_prompt
-
-
-def _sides(config: PreferencesConfig, count: int) -> list[str]:
-    """The side of each of `count` shuffled prompts: those kept back, those of test and train."""
-    num_policy = max(3, int(count * config.policy_share))
-    num_final = max(1, round(num_policy * config.final_share))
-    num_held_out = max(1, round(num_policy * config.held_out_share))
-    sides = ["final"] * num_final + ["held_out"] * num_held_out
-    sides += ["policy"] * (num_policy - len(sides))
-    sides += ["test"] * max(1, int(count * config.test_share))
-    return (sides + ["train"] * (count - len(sides)))[:count]
-
-
-def _prompts(track: Track, side: str, rows: Mapping[str, Sequence[Preference]]) -> list[Prompt]:
-    """The prompts of a side, each once."""
-    sources = {row.prompt: row.source for row in rows[side]}
-    return [
-        Prompt(f"{track}-{side}-{number}", messages, track, source)
-        for number, (messages, source) in enumerate(sources.items())
-    ]
+    write_statistics(workspace, "collected", models[0].tokenizer, Dropped(dropped))
 
 
 def _pairs(
@@ -260,80 +178,7 @@ def _rate(
         prompt_id=prompt.id,
         annotator=annotator.name,
     )
-    if not _is_kept(row):
-        dropped["chosen is unsafe, the other safe"] += 1
+    if not is_kept(row):
+        dropped[UNSAFE_CHOICE] += 1
         return []
     return [row]
-
-
-def _is_kept(row: Preference) -> bool:
-    """Section 3.2.1: on the safety track no pair whose chosen answer alone is unsafe."""
-    return not (row.chosen_is_safe is False and row.rejected_is_safe is True)
-
-
-def _longest(tokenizer: Tokenizer, row: Preference) -> int:
-    answers = (encode_answer(tokenizer, text) for text in (row.chosen, row.rejected))
-    return len(encode_prompt(tokenizer, row.prompt)) + max(len(answer) for answer in answers)
-
-
-def _write_statistics(
-    workspace: Workspace, origin: str, tokenizer: Tokenizer, dropped: Counter[str]
-) -> None:
-    """Tables 6 and 26 of this batch, its ratings and its safety labels."""
-    tracks: dict[str, Any] = {}
-    examples: list[dict[str, Any]] = []
-    for track in TRACKS:
-        path = workspace.folder / f"{track}-train.jsonl"
-        if not path.exists() or not path.stat().st_size:
-            continue
-        train = list(read_preferences([path]))
-        test_path = workspace.folder / f"{track}-test.jsonl"
-        has_test = test_path.exists() and test_path.stat().st_size
-        num_test = sum(1 for _ in read_preferences([test_path])) if has_test else 0
-        tracks[track] = {"train": len(train), "test": num_test, **_statistics(train, tokenizer)}
-        examples.extend(
-            {
-                "prompt": row.prompt[-1].content,
-                "chosen": row.chosen,
-                "rejected": row.rejected,
-                "rating": row.rating,
-                "track": track,
-            }
-            for row in train[:: max(1, len(train) // 4)][:4]
-        )
-    workspace.write_results(
-        {"origin": origin, "tracks": tracks, "dropped": dict(dropped), "examples": examples}
-    )
-
-
-def _statistics(rows: Sequence[Preference], tokenizer: Tokenizer) -> dict[str, Any]:
-    ratings = Counter(row.rating for row in rows if row.rating is not None)
-    labels = Counter(
-        _SAFETY_LABELS[row.chosen_is_safe, row.rejected_is_safe]
-        for row in rows
-        if row.chosen_is_safe is not None and row.rejected_is_safe is not None
-    )
-    prompts = [sum(_count(tokenizer, message.content) for message in row.prompt) for row in rows]
-    responses = [_count(tokenizer, text) for row in rows for text in (row.chosen, row.rejected)]
-    in_response = sum(responses) / max(1, len(responses))
-    in_prompt = sum(prompts) / max(1, len(prompts))
-    return {
-        "turns": sum(sum(m.role == "user" for m in row.prompt) for row in rows) / max(1, len(rows)),
-        "tokens_in_prompt": in_prompt,
-        "tokens_in_response": in_response,
-        "tokens_per_example": in_prompt + in_response,
-        "ratings": {r.value: ratings[r] / ratings.total() for r in Rating if ratings},
-        "safety_labels": {name: n / labels.total() for name, n in labels.items()},
-    }
-
-
-_SAFETY_LABELS = {
-    (True, False): "chosen_safe_other_unsafe",
-    (True, True): "both_safe",
-    (False, False): "both_unsafe",
-    (False, True): "chosen_unsafe_other_safe",
-}
-
-
-def _count(tokenizer: Tokenizer, text: str) -> int:
-    return len(tokenizer.encode(text))

@@ -33,6 +33,8 @@ _SAFETY_ROLES = {
     "both_safe": "sky",
     "both_unsafe": "vermilion",
 }
+# Section 3.2.1: what the paper's annotators found.
+_PAPER_LABELS = {"chosen_safe_other_unsafe": 0.18, "both_safe": 0.47, "both_unsafe": 0.35}
 
 
 def preferences_section(run: RunFolder) -> Section | None:
@@ -44,7 +46,14 @@ def preferences_section(run: RunFolder) -> Section | None:
         for track, facts in mapping(stage.results.get("tracks")).items():
             tracks[f"{track}{version}"] = mapping(facts)
     if tracks:
-        blocks.append(_statistics(tracks))
+        look = "The size of the data and the length of its texts, by track."
+        blocks.append(_statistics("Comparisons", "track", tracks, look))
+    if batches := _groups(tracks, "batches"):
+        look = "Batches in time, in the order in which they came; each gives some to the test set."
+        blocks.append(_statistics("Comparisons by batch", "batch", batches, look))
+    if sources := _groups(tracks, "sources"):
+        look = "The data sets that the comparisons came from."
+        blocks.append(_statistics("Comparisons by data set", "data set", sources, look))
     ratings = _share_bars(tracks, "ratings", _RATING_ROLES)
     if ratings:
         look = (
@@ -60,11 +69,10 @@ def preferences_section(run: RunFolder) -> Section | None:
             "The paper had 18% with only the chosen answer safe, 47% with both safe and 35% with "
             "both unsafe. Pairs whose chosen answer alone is unsafe are dropped."
         )
+        safety.append(_bar("the paper", _PAPER_LABELS, _SAFETY_ROLES))
         blocks.append(Bars(title="Safety labels", bars=safety, look=look, paper="section 3.2.1"))
     for stage in run.of("preferences"):
-        dropped = mapping(stage.results.get("dropped"))
-        facts = [(f"dropped: {plain(reason)}", count(number(n))) for reason, n in dropped.items()]
-        add_facts(blocks, facts)
+        add_facts(blocks, _dropped(stage))
         if samples := in_turn(read_samples(stage.results.get("examples"))):
             look = _CHOICE.get(str(stage.results.get("origin")), _CHOICE["adopted"])
             blocks.append(Samples(title=f"Comparisons ({stage.label})", samples=samples, look=look))
@@ -74,7 +82,27 @@ def preferences_section(run: RunFolder) -> Section | None:
     return Section("preferences", "Preference data", lead, blocks) if blocks else None
 
 
-def _statistics(tracks: Mapping[str, Json]) -> Table:
+def _dropped(stage: StageFolder) -> list[tuple[str, str]]:
+    """What was dropped and how often, and where the first of it stands."""
+    places = mapping(stage.results.get("dropped_at"))
+    facts: list[tuple[str, str]] = []
+    for reason, num in mapping(stage.results.get("dropped")).items():
+        at = places.get(reason)
+        first = f", first {at[0]}" if isinstance(at, list) and at else ""
+        facts.append((f"dropped: {plain(reason)}", f"{count(number(num))}{first}"))
+    return facts
+
+
+def _groups(tracks: Mapping[str, Json], key: str) -> dict[str, Json]:
+    """The groups of all tracks that have any, under the track's name and their own."""
+    return {
+        f"{track}, {name}": mapping(facts)
+        for track, of_track in tracks.items()
+        for name, facts in mapping(of_track.get(key)).items()
+    }
+
+
+def _statistics(title: str, unit: str, tracks: Mapping[str, Json], look: str) -> Table:
     columns = {
         "train": "for training",
         "test": "held out",
@@ -85,14 +113,14 @@ def _statistics(tracks: Mapping[str, Json]) -> Table:
     }
     counts = ("train", "test")
     return Table(
-        title="Comparisons",
-        head=["track", *columns.values()],
+        title=title,
+        head=[unit, *columns.values()],
         rows=[
             [name]
             + [(count if key in counts else decimal)(number(facts.get(key))) for key in columns]
             for name, facts in tracks.items()
         ],
-        look="The size of the data and the length of its texts, by track.",
+        look=look,
         paper="Tables 6 and 26",
         is_wide=True,
     )
@@ -102,18 +130,19 @@ def _share_bars(tracks: Mapping[str, Json], key: str, roles: Mapping[str, str]) 
     bars: list[Bar] = []
     for track, facts in tracks.items():
         shares = {name: number(share) for name, share in mapping(facts.get(key)).items()}
-        order = [
-            *[name for name in roles if name in shares],
-            *[n for n in shares if n not in roles],
-        ]
-        segments = [
-            Segment(plain(name), share, roles.get(name, "purple"))
-            for name in order
-            if (share := shares[name])
-        ]
-        if segments:
-            bars.append(Bar(track, segments))
+        if (bar := _bar(track, shares, roles)).segments:
+            bars.append(bar)
     return bars
+
+
+def _bar(label: str, shares: Mapping[str, float | None], roles: Mapping[str, str]) -> Bar:
+    order = [*[name for name in roles if name in shares], *[n for n in shares if n not in roles]]
+    segments = [
+        Segment(plain(name), share, roles.get(name, "purple"))
+        for name in order
+        if (share := shares[name])
+    ]
+    return Bar(label, segments)
 
 
 def rewards_section(run: RunFolder) -> Section | None:
