@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from arriero.equations.calibration import sigmoid
 from arriero.equations.intervals import wilson_interval
 from arriero.evaluation.folds import prompt_folds
 from arriero.evaluation.pair_figures import (
@@ -14,7 +15,6 @@ from arriero.evaluation.pair_figures import (
     groups_of,
     outcome,
     pair_calibration,
-    sigmoid,
 )
 from arriero.evaluation.response_figures import (
     detection_figures,

@@ -7,6 +7,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
+def sigmoid(score: float) -> float:
+    """1 / (1 + exp(-score)), without overflow: the probability that a raw score stands for.
+
+    Worked example: 0 -> 0.5, -1.7346 -> 0.15.
+    """
+    if score >= 0:
+        return 1.0 / (1.0 + math.exp(-score))
+    return math.exp(score) / (1.0 + math.exp(score))
+
+
 class ReliabilityBin(NamedTuple):
     """Predictions of similar size: their mean, and how often what they predict was so.
 

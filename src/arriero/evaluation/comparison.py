@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from arriero.equations.calibration import sigmoid
 from arriero.equations.intervals import paired_interval, wilson_interval, win_rate
 from arriero.evaluation.graded import GradedAnswer
 from arriero.records import Grade
@@ -146,12 +147,12 @@ def path_point(by_set: Mapping[str, Sequence[GradedAnswer]]) -> dict[str, float]
     safe = [answer for answer in answers if answer.prompt.track == "safety"]
     point: dict[str, float] = {}
     if helpful:
-        point["helpfulness"] = _mean([_sigmoid(answer.helpfulness_score) for answer in helpful])
+        point["helpfulness"] = _mean([sigmoid(answer.helpfulness_score) for answer in helpful])
         graded = [answer.grade.helpfulness for answer in helpful if answer.grade is not None]
         if graded:
             point["oracle_helpfulness"] = _mean(graded)
     if safe:
-        point["safety"] = _mean([_sigmoid(answer.safety_score) for answer in safe])
+        point["safety"] = _mean([sigmoid(answer.safety_score) for answer in safe])
         graded = [answer.grade.safety for answer in safe if answer.grade is not None]
         if graded:
             point["oracle_safety"] = _mean(graded)
@@ -166,7 +167,7 @@ def distributions(graded: Answers, num_bins: int = 30) -> dict[str, dict[str, li
         result[track] = {"edges": edges.tolist()}
         for version, by_set in graded.items():
             values = [
-                _sigmoid(a.helpfulness_score if track == "helpfulness" else a.safety_score)
+                sigmoid(a.helpfulness_score if track == "helpfulness" else a.safety_score)
                 for answers in by_set.values()
                 for a in answers
                 if a.prompt.track == track
@@ -189,7 +190,3 @@ def label_shares(graded: Answers) -> dict[str, dict[str, dict[str, float]]]:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _sigmoid(score: float) -> float:
-    return float(1.0 / (1.0 + np.exp(-score)))

@@ -12,7 +12,7 @@ from itertools import combinations, pairwise
 from typing import Any
 
 from arriero.equations.agreement import agreement_share, cohen_kappa
-from arriero.equations.calibration import expected_calibration_error, reliability_bins
+from arriero.equations.calibration import expected_calibration_error, reliability_bins, sigmoid
 from arriero.equations.intervals import paired_bootstrap, wilson_interval
 from arriero.evaluation.folds import opening
 from arriero.evaluation.scorers import PairScores
@@ -147,10 +147,3 @@ def pair_calibration(scores: Sequence[PairScores | None]) -> dict[str, Any]:
         "n": len(known),
         "bins": [each._asdict() for each in bins],
     }
-
-
-def sigmoid(score: float) -> float:
-    """1 / (1 + exp(-score)), without overflow."""
-    if score >= 0:
-        return 1.0 / (1.0 + math.exp(-score))
-    return math.exp(score) / (1.0 + math.exp(score))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from arriero.equations.agreement import rank_correlation
-from arriero.equations.calibration import expected_calibration_error, reliability_bins
+from arriero.equations.calibration import expected_calibration_error, reliability_bins, sigmoid
 from arriero.equations.detection import (
     FILTER_PRECISION,
     Detection,
@@ -17,7 +17,6 @@ from arriero.equations.detection import (
     unsafe_recall,
 )
 from arriero.equations.intervals import paired_interval
-from arriero.evaluation.pair_figures import sigmoid
 from arriero.evaluation.scorers import PairScores
 from arriero.records import BEST_GRADE, Preference
 

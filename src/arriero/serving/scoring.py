@@ -8,7 +8,6 @@ through its chat layout: `messages` that end with the assistant's, or a list of 
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from typing import Any, cast
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from arriero.equations.calibration import sigmoid
 from arriero.records import Dialog, Message, UserError
 from arriero.serving.answering import wrong_model
 from arriero.serving.faults import ApiError, json_response
@@ -85,7 +85,7 @@ async def answer_score(service: Scoring, http: HttpRequest) -> Response:
             "created": int(time.time()),
             "model": service.reward.name,
             "data": [
-                {"index": i, "object": "score", "score": score, "probability": _sigmoid(score)}
+                {"index": i, "object": "score", "score": score, "probability": sigmoid(score)}
                 for i, score in enumerate(scores)
             ],
             "usage": {
@@ -159,9 +159,3 @@ async def _unless_gone(http: HttpRequest, work: Any) -> list[float]:
     finally:
         leaving.cancel()
         scoring.cancel()
-
-
-def _sigmoid(score: float) -> float:
-    if score >= 0:
-        return 1.0 / (1.0 + math.exp(-score))
-    return math.exp(score) / (1.0 + math.exp(score))

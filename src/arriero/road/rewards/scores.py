@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arriero.data.scorable import Scorable, read_scorable
-from arriero.evaluation.pair_figures import sigmoid
+from arriero.equations.calibration import sigmoid
 from arriero.evaluation.scorers import TOO_LONG, AnswerScorer
 
 # Enough to put like lengths together, few enough to hold.
