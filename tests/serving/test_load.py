@@ -68,13 +68,13 @@ def test_who_leaves_frees_the_row_within_a_second(endless: Running, is_streamed:
 
 def test_who_leaves_the_queue_is_never_computed(endless: Running) -> None:
     until(lambda: is_idle(endless), 5)
-    first, waiting = start(endless, n=2), start(endless, n=2)
     worker = endless.service.worker
-    until(lambda: worker.num_open == 4, 5)
-    assert (worker.num_active, worker.num_waiting) == (2, 2)
-    waiting.close()
-    until(lambda: worker.num_open == 2, 1)
-    first.close()
+    with start(endless, n=2), start(endless, n=2) as waiting:
+        # Open at once, active when the engine has come to them.
+        until(lambda: (worker.num_open, worker.num_active) == (4, 2), 5)
+        assert worker.num_waiting == 2
+        waiting.close()
+        until(lambda: worker.num_open == 2, 1)
     until(lambda: is_idle(endless), 1)
 
 
