@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,10 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 # Models of tests are so small that threads would only wait for one another.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A job in the background of a shell ignores Ctrl-C, and all that it starts does so too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Chromium asks for updates and the like by itself unless told not to; as root it has no sandbox.
 CHROMIUM_ARGUMENTS = [
