@@ -105,6 +105,16 @@ def test_an_unknown_key_is_told_the_nearest(key: str, near: str) -> None:
         ({"sft.row_length": 512}, r"tiny: sft\.row_length is 512, the model's context 256"),
         ({"data.world.safety_share": 0.9, "data.world.borderline_share": 0.1}, r"no ordinary"),
         ({"data.world.open_comparisons": 9}, r"open_comparisons would count .* --mix.open crowd"),
+        ({"mix.open": ["crowdd"]}, r"the world has no open source 'crowdd'; say crowd"),
+        ({"mix.safety.all": ["own saftey"]}, r"'own saftey' is no part; say own, open"),
+        ({"mix.safety.all": ["saftey"]}, r"'saftey' is no part; say own, open"),
+        (
+            {
+                "mix.helpfulness.all": ["own helpfulness"],
+                "mix.helpfulness.rest": ["own helpfulness"],
+            },
+            r"'own helpfulness' is named twice",
+        ),
         ({"rejection.temperatures": []}, r"key rejection\.temperatures: .*at least 1"),
         ({"data.weights": ["a=0"]}, r"key data\.weights\.a: .*greater than 0 \(given '0'\)"),
         ({"data.weights": ["a=-1"]}, r"key data\.weights\.a: .*greater than 0"),

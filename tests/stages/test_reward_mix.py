@@ -109,8 +109,8 @@ def test_even_counts(sizes: list[int], total: int, wanted: list[int]) -> None:
     [
         (MixConfig(open=("hhh",)), r"mix\.open: no pairs of source 'hhh' \(there are hh, mine\)"),
         (
-            MixConfig(helpfulness=TrackMix(all=("own helpfulnes",))),
-            r"mix\.helpfulness: 'own helpfulnes' is no part",
+            MixConfig(helpfulness=TrackMix(all=("web talk",))),
+            r"mix\.helpfulness: 'web talk' is no part",
         ),
         (
             MixConfig(open=("hh", "mine")),

@@ -39,9 +39,7 @@ from arriero.stages.sft import SftConfig
 from arriero.stages.tables import as_table
 from arriero.stages.tokenizer import TokenizerConfig
 from arriero.stages.workspace import ParallelConfig
-
-CROWD = "crowd"
-"""What the source of the world's open comparisons is called."""
+from arriero.world.open_sets import SOURCE as CROWD
 
 
 class WorldConfig(BaseModel):
@@ -183,6 +181,8 @@ class Recipe(BaseModel):
             raise ValueError(
                 "data.world.open_comparisons would count as one's own; say --mix.open crowd"
             )
+        if self.data.source == "world" and (others := set(self.mix.open) - {CROWD}):
+            raise ValueError(f"mix.open: the world has no open source {min(others)!r}; say {CROWD}")
         return self
 
     @model_validator(mode="after")

@@ -7,12 +7,13 @@ and helpfulness data, own and open. Both are values of `MixConfig`; any other mi
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from arriero.records import Preference, UserError
 from arriero.records.prompt import Track
@@ -33,6 +34,22 @@ class TrackMix(BaseModel):
     all: tuple[str, ...] = Field(default=(), description="parts that are taken whole")
     rest: tuple[str, ...] = Field(default=(), description="parts that are drawn from, evenly")
     rest_share: float = Field(default=0.0, ge=0, lt=1, description="share of the rest in the mix")
+
+    @model_validator(mode="after")
+    def _parts_are_parts(self) -> TrackMix:
+        names = (*self.all, *self.rest)
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise ValueError(f"{name!r} is named twice")
+            unknown = [word for word in name.split() if word not in _WORDS]
+            near = [difflib.get_close_matches(word, _WORDS, n=1, cutoff=0.75) for word in unknown]
+            if unknown and (len(unknown) < len(name.split()) or near[0]):
+                # Else it may be the name of a source, which only the rows can tell.
+                known = ", ".join(_WORDS)
+                raise ValueError(
+                    f"{name!r} is no part; say {known}, two of these words, or a source"
+                )
+        return self
 
 
 HELPFULNESS_MIX = TrackMix(all=("own helpfulness",), rest=("own safety", "open"), rest_share=0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ from arriero.model.weights import load_score_model, save_language_model
 from arriero.records import Message, Preference, Rating, UserError
 from arriero.records.prompt import Track
 from arriero.road.ablation import ablation_named
-from arriero.road.ablation.rewards.safety_loss import unsafe_recall
 from arriero.road.ablation.rewards.scaling import resized
+from arriero.road.inputs import open_set
 from arriero.road.recipe import Recipe, load_recipe
-from arriero.road.stations import PREFERENCES, SFT
+from arriero.road.stations import INPUTS, PREFERENCES, SFT
 from arriero.tokenizer import load_tokenizer, train_tokenizer
 
 WORDS = "salt wool river road stone bread water letter valley mule yes no please thanks".split()
@@ -176,12 +177,47 @@ def test_the_safety_loss(recipe: Recipe, small: Path, tmp_path: Path) -> None:
     assert "Table 29" in page
 
 
-def test_a_test_set_without_labels_has_no_recall(tmp_path: Path) -> None:
-    row = {"set": "safety", "chosen": 1.0, "rejected": 0.0}
-    row |= {"chosen_is_safe": None, "rejected_is_safe": True}
-    (tmp_path / "scores.jsonl").write_text(json.dumps(row) + "\n")
+def copied(run: Path, to: Path) -> Path:
+    for kept in (SFT, PREFERENCES):
+        shutil.copytree(run / kept, to / kept)
+    return to
+
+
+def test_a_test_set_without_labels_is_refused_before_anything_is_trained(
+    recipe: Recipe, small: Path, tmp_path: Path
+) -> None:
+    run = copied(small, tmp_path / "run")
+    unlabelled = [
+        replace(row, chosen_is_safe=None, rejected_is_safe=True) for row in rows("safety", 0, 8)
+    ]
+    write_preferences(run / PREFERENCES / "safety-test.jsonl", unlabelled)
     with pytest.raises(UserError, match="no response of the safety test set is labelled unsafe"):
-        unsafe_recall(tmp_path)
+        study("safety-loss", recipe, tmp_path / "study", run)
+    assert not list((tmp_path / "study").glob("*-reward-*"))
+
+
+def test_open_comparisons_of_the_world_are_in_the_mix_that_names_them(
+    recipe: Recipe, small: Path, tmp_path: Path
+) -> None:
+    run = copied(small, tmp_path / "run")
+    tracks: tuple[Track, ...] = ("helpfulness", "safety")
+    for track in tracks:
+        crowd = [replace(row, source="crowd") for row in rows(track, 100, 110)]
+        write_preferences(open_set(run / INPUTS, track), crowd)
+    mix = recipe.mix.model_copy(update={"open": ("crowd",)})
+    named = recipe.model_copy(
+        update={"mix": mix, "ablation": recipe.ablation.model_copy(update={"seeds": 1})}
+    )
+    for name, folder in (("reward-mix", "safety-seed0"), ("reward-folds", "safety-fold0")):
+        for own, expected in ((named, 10), (recipe, 0)):
+            to = tmp_path / f"{name}-{expected}"
+            study(name, own, to, run)
+            [trained] = to.glob(f"*-reward-{folder}")
+            counts = json.loads((trained / "results.json").read_text())["mix_counts"]
+            found = {part["part"]: part["pairs"] for part in counts}
+            assert found["open safety"] == expected
+    tried = {pair["source"] for pair in pairs_of(trained, "safety")}
+    assert tried == {"mine"}
 
 
 def test_data_and_size(
@@ -275,12 +311,27 @@ def test_folds(recipe: Recipe, small: Path, tmp_path: Path) -> None:
 
 
 def test_folds_want_prompts_for_each(recipe: Recipe, small: Path, tmp_path: Path) -> None:
-    run = tmp_path / "few"
-    for kept in (SFT, PREFERENCES):
-        shutil.copytree(small / kept, run / kept)
+    run = copied(small, tmp_path / "few")
     few = [*rows("safety", 0, 1)] * 3
     for split in ("train", "test"):
         write_preferences(run / PREFERENCES / f"safety-{split}.jsonl", few)
     with pytest.raises(UserError, match="safety: too few prompts for 5 folds"):
         study("reward-folds", recipe, tmp_path / "study", run)
     assert not list((tmp_path / "study").glob("*-reward-*"))
+
+
+def test_folds_of_other_rows_are_trained_anew(recipe: Recipe, small: Path, tmp_path: Path) -> None:
+    """Files of the same length with other choices in them are other comparisons."""
+    files = {track: tmp_path / f"{track}.jsonl" for track in ("helpfulness", "safety")}
+    for track, path in files.items():
+        write_preferences(path, rows(track, 0, 60))  # type: ignore[arg-type]
+    own = {"source": "files", **{track: (str(path),) for track, path in files.items()}}
+    named = recipe.model_copy(update={"data": recipe.data.model_copy(update=own)})
+    first, _ = study("reward-folds", named, tmp_path / "study", small)
+    assert first["sets"]["safety"]["n"] == 60
+    swapped = [replace(r, chosen=r.rejected, rejected=r.chosen) for r in rows("safety", 0, 60)]
+    write_preferences(files["safety"], swapped)
+    trained = tmp_path / "study" / "06-reward-safety-fold0" / "model" / "model.safetensors"
+    before = trained.read_bytes()
+    study("reward-folds", named, tmp_path / "study", small)
+    assert trained.read_bytes() != before

@@ -7,7 +7,7 @@ own files are read as they are, the world's comparisons from the run.
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,13 +22,14 @@ from arriero.model.weights import shape_of
 from arriero.records import Preference, UserError
 from arriero.records.prompt import Track
 from arriero.road.ablation.rewards.material import Material, make_material, material_of
-from arriero.road.inputs import prepare
+from arriero.road.ablation.rewards.scores import read_scores
+from arriero.road.inputs import existing_files
 from arriero.road.lock import locked
 from arriero.road.recipe import Recipe
 from arriero.road.rewards.evaluate import figures_of_pairs
 from arriero.road.rewards.report import write_rewards_report
 from arriero.road.run import Step, run_steps
-from arriero.road.stations import INPUTS, REWARDS
+from arriero.road.stations import REWARDS
 from arriero.stages import reward
 from arriero.stages.reward_pairs import encode_pairs
 from arriero.stages.workspace import Workspace, write_json
@@ -62,14 +63,10 @@ def cross_validate(recipe: Recipe, run: Path, say: Say, from_runs: Sequence[Path
 
 def _folds(recipe: Recipe, material: Material) -> list[Rows]:
     """The comparisons of both tracks by fold; an opening that both have is in one fold."""
-    paths = material.train
-    if recipe.data.source == "files":
-        inputs = prepare(recipe.data, Path(INPUTS))
-        paths = {"helpfulness": inputs.helpfulness, "safety": inputs.safety}
     rows = [
         replace(row, track=track)
         for track in REWARDS
-        for row in read_preferences([*paths[track]], track=track)
+        for row in read_preferences(_paths(recipe, material, track), track=track)
     ]
     folds: list[Rows] = [
         {track: [row for row in fold if row.track == track] for track in REWARDS}
@@ -80,6 +77,13 @@ def _folds(recipe: Recipe, material: Material) -> list[Rows]:
     return folds
 
 
+def _paths(recipe: Recipe, material: Material, track: Track) -> list[Path]:
+    """One's own files of a track, or all that the run collected."""
+    if recipe.data.source == "files":
+        return [*existing_files(track, getattr(recipe.data, track))]
+    return [*material.train[track], *material.test[track]]
+
+
 def _name(track: Track, fold: int) -> str:
     number = _FIRST + fold * len(REWARDS) + list(REWARDS).index(track)
     return f"{number:02d}-reward-{track}-fold{fold}"
@@ -88,7 +92,7 @@ def _name(track: Track, fold: int) -> str:
 def _steps(recipe: Recipe, material: Material, folds: Sequence[Rows]) -> list[Step]:
     config = {
         "mix": recipe.mix.model_dump(mode="json"),
-        "folds": [{track: len(rows) for track, rows in fold.items()} for fold in folds],
+        "folds": hashlib.sha256(repr(folds).encode("utf-8", "replace")).hexdigest(),
         **recipe.reward.model_dump(mode="json"),
     }
     return [
@@ -117,7 +121,8 @@ def _train(
     train: dict[Track, list[Path]] = {}
     test: dict[str, list[Path]] = {}
     for name in REWARDS:
-        train[name] = [space.folder / f"{name}-train.jsonl"]
+        crowd = material.learned(recipe)[name][len(material.train[name]) :]
+        train[name] = [space.folder / f"{name}-train.jsonl", *crowd]
         test[name] = [space.folder / f"{name}-test.jsonl"]
         others = [row for fold in folds if fold is not folds[number] for row in fold[name]]
         write_preferences(train[name][0], others)
@@ -170,6 +175,4 @@ def _results(run: Path, material: Material, folds: Sequence[Rows]) -> dict[str, 
 
 
 def _scores(folder: Path, test_set: str) -> list[PairScores]:
-    lines = (folder / "scores.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if row["set"] == test_set]
-    return [(row["chosen"], row["rejected"]) for row in rows]
+    return [(row["chosen"], row["rejected"]) for row in read_scores(folder, test_set)]

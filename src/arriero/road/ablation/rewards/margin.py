@@ -28,20 +28,26 @@ from arriero.road.recipe import Recipe
 from arriero.road.report.blocks import Block, Cell, Figure, Panels, Table
 from arriero.road.report.drawing import draw_histograms, draw_intervals
 from arriero.road.report.wording import plain
+from arriero.stages.reward_config import RewardConfig
 
 _TRACK = "helpfulness"
 _MARGINS: tuple[Literal["none", "small", "large"], ...] = ("none", "small", "large")
 
 
-def _variants(recipe: Recipe, material: Material) -> list[Variant]:
-    variants = [
-        (margin, recipe.reward.model_copy(update={"margin": margin, "margins": {}}))
+def _configs(recipe: Recipe) -> dict[str, RewardConfig]:
+    """The three of the paper, and the recipe's own where it has one."""
+    configs = {
+        margin: recipe.reward.model_copy(update={"margin": margin, "margins": {}})
         for margin in _MARGINS
-    ]
-    if recipe.reward.margins:
-        variants.append(("own", recipe.reward))
+    }
+    return {**configs, "own": recipe.reward} if recipe.reward.margins else {**configs}
+
+
+def _variants(recipe: Recipe, material: Material) -> list[Variant]:
     chat = next(iter(material.chats))
-    return [Variant(name, _TRACK, config, recipe.mix, chat) for name, config in variants]
+    return [
+        Variant(name, _TRACK, config, recipe.mix, chat) for name, config in _configs(recipe).items()
+    ]
 
 
 def _summarize(recipe: Recipe, run: Path, names: Names) -> Json:
@@ -49,8 +55,8 @@ def _summarize(recipe: Recipe, run: Path, names: Names) -> Json:
     return {
         "test_set": _TRACK,
         "margins": {
-            variant.name: {r.value: m for r, m in variant.config.margin_of.items() if r}
-            for variant in _variants(recipe, Material({"": run}, {}, {}))
+            name: {r.value: m for r, m in config.margin_of.items() if r}
+            for name, config in _configs(recipe).items()
         },
         "accuracy": {
             rating: over_seeds(

@@ -6,15 +6,16 @@ Without a run to start from, the road is gone as far as the comparisons, in the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from arriero.records import UserError
 from arriero.records.prompt import Track
+from arriero.road.inputs import open_set
 from arriero.road.manifest import hash_inputs
-from arriero.road.recipe import Recipe
+from arriero.road.recipe import CROWD, Recipe
 from arriero.road.run import Step, run_steps
-from arriero.road.stations import PREFERENCES, REWARDS, SFT, stations
+from arriero.road.stations import INPUTS, PREFERENCES, REWARDS, SFT, stations
 
 Say = Callable[[str], None]
 
@@ -26,15 +27,26 @@ class Material:
     Attributes:
         chats: folders of chat models by name; the first belongs to the recipe itself.
         train, test: comparisons by track.
+        crowd: the world's open comparisons by track, where the run drew any.
     """
 
     chats: Mapping[str, Path]
     train: Mapping[Track, list[Path]]
     test: Mapping[str, list[Path]]
+    crowd: Mapping[Track, list[Path]]
+
+    def learned(self, recipe: Recipe) -> dict[Track, list[Path]]:
+        """All that may be learned from: open comparisons where the recipe's mix names them."""
+        has_crowd = CROWD in recipe.mix.open
+        return {
+            track: [*paths, *(self.crowd[track] if has_crowd else [])]
+            for track, paths in self.train.items()
+        }
 
     def hash(self) -> str:
         """Of all files: what is trained on others is another study."""
         files = {f"train {name}": paths for name, paths in self.train.items()}
+        files |= {f"crowd {name}": paths for name, paths in self.crowd.items()}
         files |= {f"test {name}": paths for name, paths in self.test.items()}
         for name, folder in self.chats.items():
             files[f"chat {name}"] = sorted(filter(Path.is_file, folder.iterdir()))
@@ -61,7 +73,9 @@ def material_of(runs: Sequence[Path]) -> Material:
         chats[name] = run / SFT / "model"
     train: dict[Track, list[Path]] = {}
     test: dict[str, list[Path]] = {}
+    crowd: dict[Track, list[Path]] = {}
     for track in REWARDS:
+        crowd[track] = [path for path in [open_set(runs[0] / INPUTS, track)] if path.exists()]
         train[track] = [runs[0] / PREFERENCES / f"{track}-train.jsonl"]
         test[track] = [runs[0] / PREFERENCES / f"{track}-test.jsonl"]
     wanted = [chat / "config.json" for chat in chats.values()]
@@ -71,11 +85,11 @@ def material_of(runs: Sequence[Path]) -> Material:
             raise UserError(
                 f"{path}: not there; --from-run takes a run that got as far as its comparisons"
             )
-    return Material(chats, train, test)
+    return Material(chats, train, test, crowd)
 
 
 def make_material(recipe: Recipe, run: Path, say: Say) -> Material:
     """Go the road as far as the comparisons, in `run`."""
     run_steps(steps_before(recipe, run, PREFERENCES), recipe, run, say)
     made = material_of([run])
-    return Material({recipe.name: run / SFT / "model"}, made.train, made.test)
+    return replace(made, chats={recipe.name: run / SFT / "model"})

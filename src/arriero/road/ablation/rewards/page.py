@@ -67,7 +67,8 @@ def run_study(
         UserError: a run to start from lacks something, or there are too many of them.
     """
     if len(from_runs) > study.most_runs:
-        raise UserError(f"ablate {study.name} starts from one run, not {len(from_runs)}")
+        most = "one run" if study.most_runs == 1 else f"{study.most_runs} runs at most"
+        raise UserError(f"ablate {study.name} starts from {most}, not {len(from_runs)}")
     given = material_of(from_runs) if from_runs else None
     with locked(run):
         material = given or study.make(recipe, run, say)

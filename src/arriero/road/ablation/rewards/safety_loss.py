@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from arriero.data.preferences import read_preferences
+from arriero.equations.calibration import sigmoid
+from arriero.equations.detection import unsafe_recall
 from arriero.records import UserError
 from arriero.road.ablation.rewards.material import Material
 from arriero.road.ablation.rewards.page import (
@@ -39,6 +42,17 @@ def _variants(recipe: Recipe, material: Material) -> list[Variant]:
     weight = recipe.reward.safety_loss_weight
     if not weight:
         raise UserError("reward.safety_loss_weight is 0: there is nothing to compare; name another")
+    labels = {
+        label
+        for row in read_preferences(material.test["safety"], track="safety")
+        for label in (row.chosen_is_safe, row.rejected_is_safe)
+    }
+    if not {True, False} <= labels:
+        missing = "unsafe" if False not in labels else "safe"
+        raise UserError(
+            f"no response of the safety test set is labelled {missing}; "
+            "this study needs pairs with chosen_is_safe and rejected_is_safe"
+        )
     chat = next(iter(material.chats))
     return [
         Variant(
@@ -52,46 +66,38 @@ def _variants(recipe: Recipe, material: Material) -> list[Variant]:
     ]
 
 
-def unsafe_recall(folder: Path) -> float:
+def unsafe_found(folder: Path) -> float:
     """Share of the unsafe responses of the safety test set with a score below 0.
 
     A probability below 0.5 is that, after the sigmoid.
-
-    Raises:
-        UserError: the test set labels no response as unsafe.
     """
-    return _share_below_zero(folder, is_safe=False)
+    probabilities, is_safe = _labelled(folder)
+    return unsafe_recall(probabilities, is_safe)
 
 
 def false_alarms(folder: Path) -> float:
     """Share of the safe responses of the safety test set with a score below 0.
 
     A recall says little beside many of them.
-
-    Raises:
-        UserError: the test set labels no response as safe.
     """
-    return _share_below_zero(folder, is_safe=True)
+    probabilities, is_safe = _labelled(folder)
+    return unsafe_recall(probabilities, [not safe for safe in is_safe])
 
 
-def _share_below_zero(folder: Path, *, is_safe: bool) -> float:
-    scores = [
-        row[side]
+def _labelled(folder: Path) -> tuple[list[float], list[bool]]:
+    """Probabilities and labels of the responses that have one."""
+    found = [
+        (sigmoid(row[side]), row[f"{side}_is_safe"])
         for row in read_scores(folder, "safety")
         for side in ("chosen", "rejected")
-        if row[f"{side}_is_safe"] is is_safe
+        if row[f"{side}_is_safe"] is not None
     ]
-    if not scores:
-        raise UserError(
-            f"no response of the safety test set is labelled {'safe' if is_safe else 'unsafe'}; "
-            "this study needs pairs with chosen_is_safe and rejected_is_safe"
-        )
-    return sum(score < 0 for score in scores) / len(scores)
+    return [probability for probability, _ in found], [is_safe for _, is_safe in found]
 
 
 def _summarize(_recipe: Recipe, run: Path, names: Names) -> Json:
     figures = {
-        "recall": by_variant(run, names, unsafe_recall),
+        "recall": by_variant(run, names, unsafe_found),
         "false_alarms": by_variant(run, names, false_alarms),
         "safety": by_variant(run, names, lambda f: accuracies(f, "safety")["all"]),
         "helpfulness": by_variant(run, names, lambda f: accuracies(f, "helpfulness")["all"]),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +49,17 @@ def _variants(recipe: Recipe, material: Material) -> list[Variant]:
 
 def _make(recipe: Recipe, run: Path, say: Callable[[str], None]) -> Material:
     """The recipe's own chat model with its comparisons, and chat models of the other widths."""
+    # All of them before the long way, of which the first may be the only one that can be gone.
+    others = {
+        width: resized(recipe, width) for width in recipe.ablation.reward_widths if width != 1
+    }
     made = make_material(recipe, run, say)
     chats = dict(made.chats)
-    for width in recipe.ablation.reward_widths:
-        if width == 1:
-            continue
-        other = resized(recipe, width)
+    for width, other in others.items():
         folder = run / _SIZES / f"{width:g}"
         run_steps(steps_before(other, folder, SFT), other, folder, say)
         chats[f"{width:g}x"] = folder / SFT / "model"
-    return Material(chats, made.train, made.test)
+    return replace(made, chats=chats)
 
 
 def resized(recipe: Recipe, width: float) -> Recipe:
@@ -113,7 +116,7 @@ def _label(entry: Json) -> str:
 def _blocks(results: Json) -> list[Block]:
     sizes: Sequence[Json] = results["sizes"]
     curves: list[Curve] = []
-    for entry, role in zip(sizes, ROLES, strict=False):
+    for entry, role in zip(sizes, cycle(ROLES), strict=False):
         pairs = [float(point["pairs"]) for point in entry["points"]]
         means = [point["accuracy"]["mean"] for point in entry["points"]]
         curves.append(Curve(pairs, means, _label(entry), role, has_markers=True))
@@ -174,5 +177,5 @@ STUDY = Study(
     _summarize,
     _blocks,
     _make,
-    most_runs=9,
+    most_runs=len(ROLES),
 )

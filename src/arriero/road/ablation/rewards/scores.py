@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from arriero.records import Rating
+from arriero.records import Rating, UserError
 from arriero.road.ablation.summary import paired
 
 Json = dict[str, Any]
@@ -31,8 +31,14 @@ def read_scores(folder: Path, test_set: str) -> Scores:
 
 
 def accuracies(folder: Path, test_set: str) -> dict[str, float]:
-    """Accuracy over all pairs and by rating."""
-    found = read_results(folder)["accuracy"][test_set]
+    """Accuracy over all pairs and by rating.
+
+    Raises:
+        UserError: none of the test set's pairs fits into the context.
+    """
+    found = read_results(folder)["accuracy"].get(test_set)
+    if found is None:
+        raise UserError(f"none of the {test_set} test pairs fits into the context; raise it")
     return {name: figures["accuracy"] for name, figures in found.items()}
 
 

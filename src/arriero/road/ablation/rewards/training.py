@@ -107,7 +107,7 @@ def _training(
     def work(space: Workspace) -> None:
         began = time.perf_counter()
         space = replace(space, seed=recipe.seed + seed)
-        train = dict(material.train)
+        train = material.learned(recipe)
         if variant.share < 1:
             path = space.folder / _TRAIN
             _draw_share(variant, train[variant.track], path, space.seed)
