@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from arriero.data.dialogs import to_messages
 from arriero.data.preferences import read_preferences
 from arriero.data.tags import prompt_id
 from arriero.records import Message, Rating, UserError
@@ -79,6 +80,39 @@ def test_tags_are_read(write_rows) -> None:
     assert (pair.chosen_is_safe, pair.rejected_is_safe) == (True, False)
     assert (pair.track, pair.prompt_id, pair.source) == ("safety", "7", "own")
     assert pair.annotator == "ana"
+
+
+LOG = "Human: Who walks? \n\nAssistant: A mule.\n\nHuman: Sum this up."
+
+
+@pytest.mark.parametrize("system", [None, "Be brief."])
+def test_sides_that_repeat_the_prompt_say_whether_it_is_a_transcript(
+    write_rows, system: str | None
+) -> None:
+    first = [{"role": "system", "content": system}] if system else []
+    asked = [*first, {"role": "user", "content": LOG}]
+    split = [
+        {"role": ("user", "assistant")[n % 2], "content": text}
+        for n, text in enumerate(("Who walks?", "A mule.", "Sum this up."))
+    ]
+    rows = [
+        {"prompt": LOG, "system": system, "chosen": before + answer(GOOD), "rejected": other}
+        for before in (asked, first + split)
+        for other in (before + answer(BAD), answer(BAD), BAD)
+    ]
+    pairs = list(read_preferences(write_rows("a.jsonl", rows)))
+    assert [pair.prompt for pair in pairs[:3]] == 3 * [tuple(to_messages(asked))]
+    assert [pair.prompt for pair in pairs[3:]] == 3 * [tuple(to_messages(first + split))]
+    assert {(pair.chosen, pair.rejected) for pair in pairs} == {(GOOD, BAD)}
+
+
+def test_two_sides_that_read_the_prompt_apart_are_refused(write_rows) -> None:
+    split = [{"role": "user", "content": "Who walks?"}, *answer("A mule.")]
+    split.append({"role": "user", "content": "Sum this up."})
+    asked = [{"role": "user", "content": LOG}]
+    row = {"prompt": LOG, "chosen": asked + answer(GOOD), "rejected": split + answer(BAD)}
+    with pytest.raises(UserError, match="a side should be one answer, or the prompt and then one"):
+        list(read_preferences(write_rows("a.jsonl", [row])))
 
 
 def test_several_turns_keep_their_history(write_rows) -> None:

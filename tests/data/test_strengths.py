@@ -70,7 +70,16 @@ def test_lists_of_turns(write_rows) -> None:
     ]
 
 
-@pytest.mark.parametrize("tag", [{"strength": 2}, {"rating": "better"}, {"rating": 2}])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        {"strength": 2},
+        {"rating": "better"},
+        {"rating": 2},
+        {"rating": None, "strength": 2},
+        {"rating": 2, "strength": 0},
+    ],
+)
 def test_a_strength_beside_transcripts(write_rows, tag: dict[str, Any]) -> None:
     whole = {"chosen": spoken(*TURNS, "Yes."), "rejected": spoken(*TURNS, "No."), **tag}
     (pair,) = read_preferences(write_rows("a.jsonl", [whole]))

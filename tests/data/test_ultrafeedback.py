@@ -147,13 +147,20 @@ def test_binarized_rows(write_rows) -> None:
 
 
 def test_a_rating_of_its_own_counts_more_than_the_scores(write_rows) -> None:
-    rows = [{**binarized(8.5, 1), "rating": "slightly better"}]
-    (pair,) = read_preferences(write_rows("a.jsonl", rows))
-    assert pair.rating is SLIGHTLY
+    rows = [
+        {**binarized(8.5, 1), "rating": "slightly better"},
+        {**binarized(7, 7), "rating": "slightly better"},
+        {**binarized(8.5, 1), "rating": None, "strength": 1},
+    ]
+    pairs = list(read_preferences(write_rows("a.jsonl", rows)))
+    assert [pair.rating for pair in pairs] == [SLIGHTLY] * 3
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     (binarized(3, 7), "'score_chosen' is 3, 'score_rejected' 7: the sides are swapped"),
+    ({**binarized(3, 7), "rating": "better"}, "'score_chosen' is 3, 'score_rejected' 7: the sides"),
+    ({**binarized(3, 7), "strength": 2}, "'score_chosen' is 3, 'score_rejected' 7: the sides"),
+    ({**binarized(11, 7), "rating": 2}, "the score 11 is outside 0 to 10"),
     (binarized(11, 7), "the score 11 is outside 0 to 10"),
     (binarized(8, None), "'score_chosen' or 'score_rejected' is missing"),
     (binarized("high", 1), "the score 'high' is no number"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import load_score_model, save_language_model
 from arriero.records import UserError
-from arriero.road.base import fetched_base
+from arriero.road.base import base_files, fetched_base, local_base
 from arriero.road.drive import drive
 from arriero.road.recipe import load_recipe
+from arriero.road.stations import TOKENIZER, stations
 from arriero.tokenizer import load_tokenizer
 from tests.tokenizer import families
 
@@ -165,6 +168,78 @@ def test_a_base_of_the_hub_that_is_here_already(cached: Path) -> None:
     assert fetched_base("hf:own/small", recipe.model) == cached
     with pytest.raises(UserError, match="has another shape than"):
         fetched_base("hf:own/small", recipe.model.model_copy(update={"dim": 48}))
+
+
+@pytest.mark.parametrize("lacking", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_part_of_a_snapshot_is_no_base(
+    cached: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    """As after a program that asked for the tokenizer alone; without a network it stays so."""
+    (cached / lacking).unlink()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert local_base("hf:own/small") is None
+    assert load_recipe("one-gpu", {"base": "hf:own/small"}).model.dim == 960
+    with pytest.raises(UserError) as caught:
+        fetched_base("hf:own/small")
+    assert str(caught.value).startswith(f"hf:own/small is not here whole ({cached}")
+    assert lacking in str(caught.value)
+
+
+def test_a_snapshot_with_one_of_its_shards_is_no_base(cached: Path) -> None:
+    shards = {
+        "a.weight": "model-00001-of-00002.safetensors",
+        "b": "model-00002-of-00002.safetensors",
+    }
+    (cached / "model.safetensors").rename(cached / shards["a.weight"])
+    index = cached / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": shards}))
+    assert local_base("hf:own/small") is None
+    (cached / shards["b"]).write_bytes(b"")
+    assert local_base("hf:own/small") == cached
+
+
+def test_what_others_fetch_into_a_shared_snapshot_changes_no_run(
+    cached: Path, base: Path, tmp_path: Path
+) -> None:
+    recipe = load_recipe("one-gpu", {"base": "hf:own/small", **SMALL})
+    step = next(step for step in stations(recipe, tmp_path) if step.name == TOKENIZER)
+    before = step.external()
+    for name in ("README.md", "model.gguf", ".gitattributes"):
+        (cached / name).write_text("by another program")
+    assert step.external() == before
+    names = [file.name for file in base_files("hf:own/small", cached)]
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(names)
+    assert names == sorted(file.name for file in base.iterdir())
+    (cached / "config.json").write_text((cached / "config.json").read_text() + " ")
+    assert step.external() != before
+
+
+WITHOUT_HUB = """
+import sys
+sys.modules["huggingface_hub"] = None  # as where it is not installed
+from arriero.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_recipes_can_be_read_without_the_hubs_package(tmp_path: Path) -> None:
+    def say(*arguments: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-c", WITHOUT_HUB, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    code, out, err = say("recipes")
+    assert (code, err) == (0, "")
+    assert "361,821,120" in out
+    code, out, err = say("config", "one-gpu")
+    assert (code, err) == (0, "")
+    assert 'base = "hf:HuggingFaceTB/SmolLM2-360M"' in out
+    # Nothing but the base itself says what shape it has.
+    (tmp_path / "own.toml").write_text('base = "hf:own/small"')
+    code, out, err = say("config", "own.toml")
+    assert (code, out) == (2, "")
+    assert "hf:own/small needs huggingface_hub; install it with pip install" in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from arriero.data.preferences import read_preferences
 from arriero.data.writing import write_preferences
 from arriero.records import Message, Preference, Rating, UserError
 from arriero.records.prompt import Track
-from arriero.stages.adoption import adopt
-from arriero.stages.preference_statistics import MAX_GROUPS, track_statistics
+from arriero.stages.adoption import HELD_OUT, adopt
+from arriero.stages.preference_statistics import MAX_GROUPS, TRACKS, track_statistics
 from arriero.stages.preferences import PreferencesConfig
 from arriero.tokenizer import Tokenizer
 
@@ -109,6 +109,46 @@ def test_ones_own_test_files(chat_folder: Path, workspace: NewWorkspace, tmp_pat
     assert len(found["train"]) == 36
 
 
+@pytest.mark.parametrize("owner", ["helpfulness", "safety"])
+def test_a_track_with_a_test_file_holds_out_nothing_else(
+    chat_folder: Path, workspace: NewWorkspace, tmp_path: Path, owner: Track
+) -> None:
+    """All prompts of the other track are shared, and its batches give their number whole."""
+    other: Track = "safety" if owner == "helpfulness" else "helpfulness"
+    mine = written(tmp_path / "mine.jsonl", [row(n) for n in range(80)])
+    theirs = [row(n, batch=str(n // 30)) for n in range(60)]
+    test = written(tmp_path / "test.jsonl", [row(n) for n in range(100, 105)])
+    files = {owner: [mine], other: [written(tmp_path / "theirs.jsonl", theirs)]}
+    space = workspace()
+    adopt(
+        CONFIG_OF_STAGE.model_copy(update={"test_pairs": 10}),
+        files={track: files[track] for track in TRACKS},
+        tests={owner: [test]},
+        tokenizer_folder=chat_folder,
+        context=CONFIG.context,
+        workspace=space,
+    )
+    rows = {
+        (track, split): list(read_preferences([space.folder / f"{track}-{split}.jsonl"]))
+        for track in files
+        for split in ("train", "test")
+    }
+    assert batches(rows[other, "test"]) == {"0": 10, "1": 10}
+    assert [item.prompt for item in rows[owner, "test"]] == [row(n).prompt for n in range(100, 105)]
+    tested = {item.prompt for item in rows[other, "test"]}
+    learned = {item.prompt for track in files for item in rows[track, "train"]}
+    assert not tested & learned
+    # Of 60 shared prompts six are kept back for the policy, of the 20 others at least three.
+    assert len(rows[owner, "train"]) == 80 - 6 - 3 - 20
+    found = results(space)
+    assert found["dropped"] == {HELD_OUT: 20}
+    at = [mine.read_text().splitlines()[int(where.rpartition(":")[2]) - 1]
+          for where in found["dropped_at"][HELD_OUT]]  # fmt: skip
+    assert {json.loads(line)["prompt"][0]["content"] for line in at} <= {
+        prompt[0].content for prompt in tested
+    }
+
+
 @pytest.mark.parametrize("track", ["helpfulness", "safety"])
 def test_a_test_prompt_in_the_training_set_is_refused(
     chat_folder: Path, workspace: NewWorkspace, tmp_path: Path, track: Track
@@ -162,7 +202,10 @@ def test_a_shorter_limit_than_the_context(
     run(workspace("a"), chat_folder, [path])
     space = workspace("b")
     run(space, chat_folder, [path], max_tokens=40)
-    assert results(space)["dropped"] == {"longer than the context": 1}
+    assert results(space)["dropped"] == {"longer than preferences.max_tokens": 1}
+    space = workspace("c")
+    run(space, chat_folder, [path], max_tokens=CONFIG.context)
+    assert results(space)["dropped"] == {}
 
 
 def test_figures_by_batch_and_data_set(tokenizer: Tokenizer) -> None:

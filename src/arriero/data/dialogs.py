@@ -110,12 +110,21 @@ def to_prompt(value: Any, system: Any = None) -> list[Message]:
     """
     if not isinstance(value, str):
         return to_messages(value)
-    messages = split_turns(value) if is_transcript(value) else [Message("user", value)]
+    if not is_transcript(value):
+        return plain_prompt(value, system)
+    messages = split_turns(value)
     if messages[-1] == Message("assistant", ""):
         messages.pop()
-    if isinstance(system, str) and system.strip():
-        messages.insert(0, Message("system", system))
-    return messages
+    return _system_turn(system) + messages
+
+
+def plain_prompt(text: str, system: Any = None) -> list[Message]:
+    """The messages of a prompt whose words are the user's, whatever they look like."""
+    return [*_system_turn(system), Message("user", text)]
+
+
+def _system_turn(system: Any) -> list[Message]:
+    return [Message("system", system)] if isinstance(system, str) and system.strip() else []
 
 
 def clean_answer(text: Any, key: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from arriero.data import files, oasst
-from arriero.data.dialogs import clean_answer, to_messages, to_prompt
+from arriero.data.dialogs import clean_answer, plain_prompt, to_messages, to_prompt
 from arriero.data.formats import Format, holds_preferences, recognize, unfit
 from arriero.data.helpsteer import helpsteer_preferences
 from arriero.data.rows import Bad, Row, Skip, convert, read_rows, require
@@ -108,8 +108,11 @@ def _of_sides(value: dict[str, Any], found: Format | None) -> Iterator[Preferenc
         pair = _split_common(_turns(value["chosen"]), _turns(value["rejected"]))
     else:
         pair = _split_pair(value)
-    rating = to_rating(value.get("rating", value.get("strength")))
-    rating = rating or rating_of_strength(value.get(STRENGTH_KEY)) or rating_of_scores(value)
+    degree = value.get("rating")
+    rating = to_rating(value.get("strength") if degree is None else degree)
+    # Looked at beside a rating too: scores show that the sides are swapped.
+    by_scores = rating_of_scores(value)
+    rating = rating or rating_of_strength(value.get(STRENGTH_KEY)) or by_scores
     if isinstance(rating, Skip):
         yield rating
         return
@@ -150,8 +153,23 @@ def _split_pair(value: dict[str, Any]) -> Pair:
         return _split_common(chosen, rejected)
     if not isinstance(value["prompt"], (str, list)):
         raise ValueError("'prompt' should be a string or messages; mend or remove the row")
-    prompt = to_prompt(value["prompt"], value.get("system"))
+    prompt = _prompt_before(value["prompt"], value.get("system"), (chosen, rejected))
     return (tuple(prompt), _last_answer(chosen, prompt), _last_answer(rejected, prompt))
+
+
+def _prompt_before(
+    prompt: str | list[Any], system: Any, sides: Sequence[str | list[Message]]
+) -> list[Message]:
+    """The messages of `prompt`; sides that repeat it as one message say that it is no transcript.
+
+    A user may ask about a text that reads like a dialog.
+    """
+    begins = [side[:-1] for side in sides if not isinstance(side, str) and len(side) > 1]
+    if isinstance(prompt, str) and begins:
+        plain = plain_prompt(prompt, system)
+        if all(begin == plain for begin in begins):
+            return plain
+    return to_prompt(prompt, system)
 
 
 def _side(side: Any, key: str) -> str | list[Message]:

@@ -107,5 +107,5 @@ def without_repeats(
 
 
 def is_kept(row: Preference) -> bool:
-    """Section 3.2.1: on the safety track no pair whose chosen answer alone is unsafe."""
+    """Section 3.2.1: no pair whose chosen answer alone is unsafe; here on both tracks."""
     return not (row.chosen_is_safe is False and row.rejected_is_safe is True)

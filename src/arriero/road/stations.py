@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from arriero.records.prompt import Track
-from arriero.road.base import fetched_base
+from arriero.road.base import base_files, fetched_base
 from arriero.road.inputs import (
     TEST_SETS,
     Inputs,
@@ -234,11 +234,11 @@ def tokenizer_step(recipe: Recipe, inputs: Inputs) -> Step:
 
 
 def _base_hash(recipe: Recipe) -> str:
-    """Of every file of the model that a run starts from; empty where it starts from none."""
+    """Of the files of the model that a run starts from; empty where it starts from none."""
     if not recipe.base:
         return ""
     folder = fetched_base(recipe.base, recipe.model)
-    return hash_inputs({"base": sorted(filter(Path.is_file, folder.iterdir()))})
+    return hash_inputs({"base": base_files(recipe.base, folder)})
 
 
 def _preferences(recipe: Recipe, run: Path, inputs: Inputs) -> Step:

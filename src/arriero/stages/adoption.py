@@ -36,6 +36,8 @@ from arriero.tokenizer.tokenizer import Tokenizer
 _ByPrompt = Mapping[str, Sequence[PlacedPreference]]
 _SIDES = ("final", "held_out", "policy", "test", "train")
 
+HELD_OUT = "the prompt is held out for the other track"
+
 
 def adopt(
     config: PreferencesConfig,
@@ -59,7 +61,7 @@ def adopt(
     """
     tokenizer = load_tokenizer(tokenizer_folder)
     dropped = Dropped()
-    longest = min(context, config.max_tokens or context)
+    longest = _longest(config, context)
 
     def usable(track: Track, paths: Sequence[Path]) -> _ByPrompt:
         return _usable(config, tokenizer, track, paths, longest, dropped)
@@ -71,7 +73,7 @@ def adopt(
     for track, paths in files.items():
         found[track] = usable(track, paths)
     _refuse_leaks(found, held_out)
-    split = _split(config, found, held_out, np.random.default_rng(workspace.seed))
+    split = _split(config, found, held_out, np.random.default_rng(workspace.seed), dropped)
     kept_back: dict[str, list[Prompt]] = {"held_out": [], "rejection": [], "ppo": []}
     for track, rows in split.items():
         kept_back[f"test-{track}"] = _prompts(track, "final", rows)
@@ -88,22 +90,30 @@ def adopt(
     write_statistics(workspace, "adopted", tokenizer, dropped)
 
 
+def _longest(config: PreferencesConfig, context: int) -> tuple[int, str]:
+    """The most tokens of a prompt with an answer, and why a longer comparison is dropped."""
+    if 0 < config.max_tokens < context:
+        return config.max_tokens, "longer than preferences.max_tokens"
+    return context, "longer than the context"
+
+
 def _usable(
     config: PreferencesConfig,
     tokenizer: Tokenizer,
     track: Track,
     paths: Sequence[Path],
-    longest: int,
+    longest: tuple[int, str],
     dropped: Dropped,
 ) -> _ByPrompt:
     """The comparisons of a track that teach something, by prompt; the others are counted."""
     kept: list[PlacedPreference] = []
+    max_tokens, too_long = longest
     batched = config.files_are_batches
     for placed in read_placed(paths, track, dropped, files_are_batches=batched):
         if not is_kept(placed.row):
             dropped.add(UNSAFE_CHOICE, placed.where)
-        elif _length(tokenizer, placed.row) > longest:
-            dropped.add("longer than the context", placed.where)
+        elif _length(tokenizer, placed.row) > max_tokens:
+            dropped.add(too_long, placed.where)
         else:
             kept.append(PlacedPreference(placed.where, replace(placed.row, track=track)))
     by_prompt: dict[str, list[PlacedPreference]] = {}
@@ -129,11 +139,14 @@ def _split(
     found: Mapping[Track, _ByPrompt],
     held_out: Mapping[Track, _ByPrompt],
     random: np.random.Generator,
+    dropped: Dropped,
 ) -> dict[Track, dict[str, list[Preference]]]:
     """The comparisons of each track by side."""
     split: dict[Track, dict[str, list[Preference]]] = {}
     sides: dict[str, str] = {}
-    for track, by_prompt in found.items():
+    # First a track that holds out some of its own, so that its batches give what they should.
+    for track in sorted(found, key=lambda track: track in held_out):
+        by_prompt = found[track]
         # A prompt that the other track has too stands where it stands there.
         new = [key for key in by_prompt if key not in sides]
         order = [new[index] for index in random.permutation(len(new)).tolist()]
@@ -141,12 +154,30 @@ def _split(
         rows: dict[str, list[Preference]] = {side: [] for side in _SIDES}
         for key, side in sides.items():
             rows[side].extend(placed.row for placed in by_prompt.get(key, []))
-        for comparisons in held_out.get(track, {}).values():
-            rows["test"].extend(placed.row for placed in comparisons)
+        if track in held_out:
+            _replace_test(rows, sides, by_prompt, held_out[track], dropped)
         if not all(rows.values()):
             raise UserError(f"{track} preferences: {len(by_prompt)} usable prompts are too few")
         split[track] = rows
-    return split
+    return {track: split[track] for track in found}
+
+
+def _replace_test(
+    rows: dict[str, list[Preference]],
+    sides: Mapping[str, str],
+    by_prompt: _ByPrompt,
+    held_out: _ByPrompt,
+    dropped: Dropped,
+) -> None:
+    """The user's comparisons as the test of a track; what the other track holds out is dropped.
+
+    Either reward model learns from both tracks, so it can be nowhere else.
+    """
+    for key, comparisons in by_prompt.items():
+        if sides[key] == "test":
+            for placed in comparisons:
+                dropped.add(HELD_OUT, placed.where)
+    rows["test"] = [placed.row for comparisons in held_out.values() for placed in comparisons]
 
 
 def _sides(
