@@ -315,6 +315,25 @@ def test_a_disk_that_fills_up_on_the_way(
             main(["run", "tiny"])
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (21, "runs/x: a folder is in the way of a file; name another place"),
+        (20, "runs/x: a file is in the way of a folder; name another place"),
+    ],
+)
+def test_what_stands_in_the_way_is_named_without_an_option(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    """Every verb writes, and each names its place by an option of its own."""
+
+    def fail(*arguments: object, **more: object) -> None:
+        raise OSError(number, os.strerror(number), "runs/x")
+
+    monkeypatch.setattr("arriero.road.drive.drive", fail)
+    assert refused("run", "tiny").strip().endswith(said)
+
+
 def test_weights_that_find_no_room(
     refused: Refused, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:

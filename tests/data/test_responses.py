@@ -54,3 +54,13 @@ def test_a_grade_outside_the_scale_is_named(tmp_path: Path, score: object) -> No
 def test_pairs_are_no_responses(tmp_path: Path) -> None:
     row = {"prompt": "Salt?", "chosen": "Yes.", "rejected": "No."}
     assert not holds_responses(write(tmp_path / "pairs.jsonl", row))
+
+
+def test_pairs_with_a_grade_or_a_label_are_no_responses(tmp_path: Path) -> None:
+    pairs = [
+        {"prompt": "Salt?", "chosen": "Yes.", "rejected": "No.", "score": 4},
+        {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"},
+        {"prompt": "Salt?", "response_0": "Yes.", "response_1": "No.", "better_response_id": 0},
+    ]
+    for number, row in enumerate(pairs):
+        assert not holds_responses(write(tmp_path / f"{number}.jsonl", {**row, "is_safe": True}))

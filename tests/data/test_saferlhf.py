@@ -77,3 +77,13 @@ def test_a_choice_that_is_not_there(write_rows) -> None:
     assert len(list(read_preferences(path))) == 1
     with pytest.raises(UserError, match="no 'safer_response_id', which safety comparisons go by"):
         list(read_preferences(path, track="safety"))
+
+
+def test_who_names_no_track_is_told_to(write_rows) -> None:
+    plain = {"prompt": "Wool?", "chosen": "Yes.", "rejected": "No."}
+    path = write_rows("a.jsonl", [plain, row(track="safety"), row()])
+    rows = read_preferences(path, track=None)
+    assert next(rows).track == "helpfulness", "a pair with one choice needs no track"
+    assert next(rows).chosen == REFUSAL, "the row names it"
+    with pytest.raises(UserError, match=r"a\.jsonl:3: .* as safety:FILE .* or helpfulness:FILE"):
+        next(rows)

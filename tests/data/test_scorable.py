@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,21 @@ def test_a_bad_row_is_named(tmp_path: Path, row: str) -> None:
     assert next(items).line == 1
     with pytest.raises(UserError, match=r"bad\.jsonl:2: "):
         list(items)
+
+
+def test_replies_to_nothing_are_counted(tmp_path: Path) -> None:
+    def message(name: str, parent: str | None, role: str) -> dict[str, str | None]:
+        return {"message_id": name, "parent_id": parent, "role": role, "text": f"Text {name}."}
+
+    rows = [
+        message("a", None, "prompter"),
+        message("b", "a", "assistant"),
+        message("c", "gone", "assistant"),
+        message("d", "gone", "assistant"),
+    ]
+    file = tmp_path / "flat.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    skipped: Counter[str] = Counter()
+    (only,) = read_scorable(file, skipped=skipped)
+    assert only.sides["answer"].answer == "Text b."
+    assert skipped == {"reply to a message that is not there": 2}

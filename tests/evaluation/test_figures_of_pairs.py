@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from arriero.data.tags import prompt_key
 from arriero.equations.calibration import sigmoid
 from arriero.equations.intervals import wilson_interval
 from arriero.evaluation.folds import prompt_folds
@@ -161,5 +162,15 @@ def test_folds_share_no_prompt() -> None:
         assert all(fold.isdisjoint(other) for other in opened[number + 1 :])
     assert all(120 < len(fold) < 280 for fold in folds)
     assert prompt_folds(rows[:500], 5, seed=3)[0] == [row for row in folds[0] if row in rows[:500]]
+    german = [
+        Preference((Message("user", text),), "c", "r")
+        for number in range(20)
+        for text in (f"Straße {number}", f"STRASSE  {number}")
+    ]
+    for one, other in zip(german[::2], german[1::2], strict=True):
+        assert prompt_key(one.prompt) == prompt_key(other.prompt), "leaks are found by this key"
+    for fold in prompt_folds(german, 5):
+        numbers = [row.prompt[0].content.split()[1] for row in fold]
+        assert numbers[::2] == numbers[1::2]
     with pytest.raises(ValueError, match="two are needed"):
         prompt_folds(rows, 1)

@@ -287,3 +287,17 @@ def test_the_question_shows_all_turns() -> None:
     order += ["# Answer B\n\nsecond"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
+
+
+def test_a_key_goes_to_one_address(stub: Stub) -> None:
+    port = int(stub.url.split(":")[2].split("/")[0])
+    two = [f"a={stub.url}#m", "length", f"b=http://127.0.0.1:{port + 1}/v1#m"]
+    cpu = torch.device("cpu")
+    with pytest.raises(UserError, match=f"sent to http://127.0.0.1:{port} and to http://127"):
+        open_scorers([f"a={stub.url}", two[2]], JudgeOptions(key="secret"), cpu)
+    assert not stub.keys, "nobody was asked, not even for its models"
+    assert len(open_scorers(two, JudgeOptions(), cpu)) == 3
+    same = [two[0], f"b={stub.url}/#other", f"c={stub.url.upper().replace('HTTP', 'http')}#m"]
+    assert len(open_scorers(same, JudgeOptions(key="secret"), cpu)) == 3
+    with pytest.raises(UserError, match="no address"):
+        open_scorers(["http://127.0.0.1:port/v1#m"], JudgeOptions(key="secret"), cpu)

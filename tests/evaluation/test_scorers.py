@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from arriero.alignment.scoring import score_sequences
 from arriero.evaluation.classifiers import ClassifierScorer
 from arriero.evaluation.opening import JudgeOptions, open_scorers
 from arriero.evaluation.scorers import (
+    NOT_FINITE,
     TOO_LONG,
     AnswerScorer,
     LengthScorer,
@@ -20,6 +22,7 @@ from arriero.evaluation.scorers import (
     pair_scores,
 )
 from arriero.model.weights import load_score_model
+from arriero.model.weights.shapes import EMBEDDING
 from arriero.records import Dialog, Message, Preference, UserError
 from arriero.tokenizer import load_tokenizer
 from arriero.tokenizer.chat import encode_answer, encode_prompt
@@ -154,3 +157,35 @@ def test_trivial_scorers_by_hand() -> None:
     assert RandomScorer(seed=1).score(dialogs) != drawn
     assert all(0 <= value < 1 for value in drawn)
     assert sum(drawn) / 2000 == pytest.approx(0.5, abs=0.03)
+
+
+def test_folders_that_do_not_open_are_one_line(tmp_path: Path, reward_folder: Path) -> None:
+    stage = reward_folder.parent
+    with pytest.raises(UserError, match=rf"{stage}: its model .* name {stage}/model$"):
+        open_scorers([str(stage)], JudgeOptions(), CPU)
+    foreign = bert_folder(tmp_path / "foreign", 1)
+    settings = (foreign / "tokenizer_config.json").read_text()
+    needy = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}
+    (foreign / "tokenizer_config.json").write_text(json.dumps(needy))
+    with pytest.raises(UserError, match=r"foreign: a package is not installed \(.*fugashi"):
+        open_scorers([str(foreign)], JudgeOptions(), CPU)
+    (foreign / "tokenizer_config.json").write_text(settings)
+    weights = foreign / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="foreign: no sequence classifier") as caught:
+        open_scorers([str(foreign)], JudgeOptions(), CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_scores_that_are_no_numbers_are_counted(reward_folder: Path) -> None:
+    scorer = RewardModelScorer.load("mine", reward_folder, CPU)
+    rows = [pair(0, "salt", "wool"), pair(1, "mule", "wool"), pair(2, "salt", "mule mule")]
+    token = scorer.tokenizer.encode("mu")[-1]
+    assert token not in scorer.tokenizer.encode("salt wool [INST] road river")
+    before = pair_scores(scorer, rows[:1])
+    scorer.model.state_dict()[EMBEDDING][token] = float("nan")
+    found = pair_scores(scorer, rows)
+    assert found[0] == pytest.approx(before[0], abs=1e-5)
+    assert found[1:] == [None, None]
+    assert scorer.skipped == {NOT_FINITE: 2}

@@ -76,7 +76,9 @@ def _explain(error: OSError, again: str) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{where}: not allowed; name another place or mend its permissions"
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
-        return f"{where}: a file is in the way of a folder; name another place with --run"
+        return f"{where}: a file is in the way of a folder; name another place"
+    if error.errno == errno.EISDIR:
+        return f"{where}: a folder is in the way of a file; name another place"
     raise error
 
 

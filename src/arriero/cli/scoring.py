@@ -37,7 +37,8 @@ def add_verbs(verbs: Verbs) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="pairs in any format, or answers with `score` (1 to 7) or `is_safe`",
+        help="pairs in any format, or answers with `score` (1 to 7) or `is_safe`; safety:FILE or "
+        "helpfulness:FILE where a set has a choice for each",
     )
     evaluate.add_argument(
         "--out", type=Path, default=Path("runs/evaluate-rewards"), metavar="FOLDER",
@@ -60,11 +61,13 @@ def _score(options: argparse.Namespace) -> None:
     from arriero.evaluation.opening import open_answer_scorer
     from arriero.road.rewards.scores import score_rows
 
+    if options.out is not None and options.out.is_dir():
+        raise UserError(f"{options.out} is a folder; name a file with --out")
     scorer = open_answer_scorer(options.model, device_named(options.device))
     skipped: Counter[str] = Counter()
 
     def counted() -> Iterator[dict[str, Any]]:
-        for row in score_rows(scorer, options.file):
+        for row in score_rows(scorer, options.file, skipped):
             if "skipped" in row:
                 skipped[row["skipped"]] += 1
             yield row

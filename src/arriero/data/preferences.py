@@ -20,7 +20,7 @@ from arriero.data.dialogs import clean_answer, plain_prompt, to_messages, to_pro
 from arriero.data.formats import Format, holds_preferences, recognize, unfit
 from arriero.data.helpsteer import helpsteer_preferences
 from arriero.data.rows import Bad, Row, Skip, convert, read_rows, require
-from arriero.data.saferlhf import saferlhf_preferences
+from arriero.data.saferlhf import NO_TRACK, saferlhf_preferences
 from arriero.data.strengths import STRENGTH_KEY, listed_turns, rating_of_strength
 from arriero.data.tags import prompt_id, to_batch, to_label, to_rating, to_track
 from arriero.data.transcripts import split_turns
@@ -35,14 +35,15 @@ Pair = tuple[tuple[Message, ...], str, str]
 def read_preferences(
     paths: Path | str | Sequence[Path | str],
     *,
-    track: Track = "helpfulness",
+    track: Track | None = "helpfulness",
     skipped: Counter[str] | None = None,
 ) -> Iterator[Preference]:
     """Yield the preferences of files, folders (their files by name) or hub ids.
 
     Args:
         paths: one or several.
-        track: of rows that name none; sets with a choice for each track are read by its own.
+        track: of rows that name none; sets with a choice for each track are read by its own. None
+            refuses rows of such sets, and is helpfulness for the others.
         skipped: counts, by reason, the rows that were of no use.
 
     Raises:
@@ -52,12 +53,14 @@ def read_preferences(
     return require(files.given_paths(paths), read, "preferences", skipped)
 
 
-def preferences_of(file: Path, track: Track = "helpfulness") -> Iterator[Preference | Bad | Skip]:
+def preferences_of(
+    file: Path, track: Track | None = "helpfulness"
+) -> Iterator[Preference | Bad | Skip]:
     """The preferences of one file, with what is wrong or of no use in their places."""
     return convert(read_rows(file), partial(to_preferences, track=track))
 
 
-def to_preferences(row: Row, track: Track = "helpfulness") -> Iterator[Preference | Skip]:
+def to_preferences(row: Row, track: Track | None = "helpfulness") -> Iterator[Preference | Skip]:
     """Yield the preferences of one row: one, or all pairs of a tree or of scored completions.
 
     Raises:
@@ -67,6 +70,9 @@ def to_preferences(row: Row, track: Track = "helpfulness") -> Iterator[Preferenc
     if found != "oasst" and not holds_preferences(found, row.value):
         raise ValueError(unfit(found, row.value, "preferences"))
     track = to_track(row.value.get("track"), track)
+    if track is None and found == "saferlhf":
+        raise ValueError(NO_TRACK)
+    track = track or "helpfulness"
     for pair in _pairs(row.value, found, track):
         if isinstance(pair, Skip):
             yield pair

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from arriero.data import files
 from arriero.data.dialogs import to_dialogs
-from arriero.data.formats import first_key
+from arriero.data.formats import first_key, holds_preferences, recognize
 from arriero.data.rows import Bad, Row, Skip, convert, read_rows, require
 from arriero.data.tags import to_label
 from arriero.records import BEST_GRADE, RatedResponse
@@ -22,6 +22,8 @@ _TAGS = ("score", "is_safe")
 def holds_responses(path: Path | str) -> bool:
     """Whether the first row of a path carries a grade or a label of one answer.
 
+    A row that compares answers is none, whatever other keys it has.
+
     Raises:
         UserError: the path is missing or cannot be read.
     """
@@ -30,6 +32,8 @@ def holds_responses(path: Path | str) -> bool:
         for row in read_rows(file):
             if isinstance(row, Row):
                 value = row.value
+                if holds_preferences(recognize(value), value):
+                    return False
                 return isinstance(value, dict) and first_key(value, _TAGS) is not None
     return False
 

@@ -20,6 +20,12 @@ CHOICES: dict[Track, str] = {
     "safety": "safer_response_id",
 }
 
+NO_TRACK = (
+    "this set has a choice for each track; name one before the file, as safety:FILE (the safer "
+    "answer) or helpfulness:FILE (the better one)"
+)
+"""What to tell a user who asks for the comparisons of a row without saying which."""
+
 
 def saferlhf_preferences(value: dict[str, Any], track: Track) -> Iterator[Preference]:
     """Yield the preference of one row by the choice of `track`, without its source.

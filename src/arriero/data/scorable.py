@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,11 @@ class Scorable:
     skipped: str = ""
 
 
-def read_scorable(path: Path | str) -> Iterator[Scorable]:
+def read_scorable(path: Path | str, *, skipped: Counter[str] | None = None) -> Iterator[Scorable]:
     """Yield every item of a file, a folder or a hub id, in order.
+
+    Args:
+        skipped: counts, by reason, what is no item at all: replies whose parent is not there.
 
     Raises:
         UserError: the path is missing, or a row cannot be scored (`file:line: ...`).
@@ -45,7 +49,9 @@ def read_scorable(path: Path | str) -> Iterator[Scorable]:
             if isinstance(row, Bad):
                 raise UserError(f"{row.where}: {row.problem}")
             if isinstance(row, Skip):
-                continue  # a reply to nothing, in a tree that is told from its other rows
+                if skipped is not None:
+                    skipped[row.reason] += row.num
+                continue
             try:
                 yield from _of_row(row)
             except ValueError as error:

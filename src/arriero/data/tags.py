@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
-from arriero.records import Message, Rating
+from arriero.records import Message, Rating, folded
 from arriero.records.prompt import Track
+
+_Default = TypeVar("_Default", bound=Track | None)
 
 # Degrees as numbers, as data sets with a preference strength from 0 to 3 write them.
 RATING_BY_STRENGTH = {
@@ -34,7 +36,7 @@ def prompt_key(messages: Sequence[Message]) -> str:
     >>> prompt_key([Message("user", "Who  walks?")]) == prompt_key([Message("user", "who walks? ")])
     True
     """
-    turns = [" ".join(message.content.casefold().split()) for message in messages]
+    turns = [folded(message.content) for message in messages]
     return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
 
 
@@ -74,8 +76,8 @@ def to_label(value: Any, key: str) -> bool | None:
     raise ValueError(f"{key!r} should be true, false or null, not {value!r}")
 
 
-def to_track(value: Any, default: Track) -> Track:
-    """The track a row names, or the default.
+def to_track(value: Any, default: _Default) -> Track | _Default:
+    """The track a row names, or the default, which may be None.
 
     Raises:
         ValueError: a track that is none.

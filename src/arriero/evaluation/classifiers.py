@@ -62,9 +62,10 @@ class ClassifierScorer:
             model, report = loader.from_pretrained(
                 folder, use_safetensors=True, output_loading_info=True, **options
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = str(error).strip().partition("\n")[0][:200]
-            raise UserError(f"{folder}: no sequence classifier ({reason})") from None
+        except ImportError as error:
+            raise UserError(f"{folder}: a package is not installed ({_line(error)})") from None
+        except Exception as error:  # damaged files make the libraries raise whatever they like
+            raise UserError(f"{folder}: no sequence classifier ({_line(error)})") from None
         if missing := sorted(report["missing_keys"]):
             raise UserError(f"{folder}: no weights of {missing[0]}; it was not trained to score")
         if model.config.num_labels not in (1, 2):
@@ -95,3 +96,7 @@ class ClassifierScorer:
             )
         except Exception as error:  # a folder's template may raise whatever it likes
             raise UserError(f"{self.name}: its chat template refuses a dialog ({error})") from None
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from arriero.records import Message, Preference
+from arriero.records import Message, Preference, folded
 
 
 def prompt_folds(
@@ -30,6 +30,6 @@ def prompt_folds(
 
 
 def opening(prompt: Sequence[Message]) -> str:
-    """The first thing the user says, in lower case and with single spaces."""
+    """The first thing the user says, without what case and spaces say."""
     first = next((turn.content for turn in prompt if turn.role == "user"), "")
-    return " ".join(first.lower().split())
+    return folded(first)

@@ -7,6 +7,7 @@ Length and chance are there so that nobody is fooled: what they reach is no skil
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ PairScores = tuple[float, float]
 """Scores of the chosen and of the rejected answer."""
 
 TOO_LONG = "longer than the context"
+NOT_FINITE = "the score is not a number"
 
 
 class _Named(Protocol):
@@ -80,11 +82,23 @@ def pair_scores(scorer: Scorer, pairs: Sequence[Preference]) -> list[PairScores 
     if isinstance(scorer, PairJudge):
         verdicts = scorer.compare(pairs)
         return [None if verdict is None else (verdict, 1 - verdict) for verdict in verdicts]
-    chosen = scorer.score([answered(pair, pair.chosen) for pair in pairs])
-    rejected = scorer.score([answered(pair, pair.rejected) for pair in pairs])
+    chosen = finite_scores(scorer, [answered(pair, pair.chosen) for pair in pairs])
+    rejected = finite_scores(scorer, [answered(pair, pair.rejected) for pair in pairs])
     return [
         None if a is None or b is None else (a, b) for a, b in zip(chosen, rejected, strict=True)
     ]
+
+
+def finite_scores(scorer: AnswerScorer, dialogs: Sequence[Dialog]) -> list[float | None]:
+    """The scores of dialogs; what is not finite, as of weights that overflow, is none.
+
+    It is counted in `scorer.skipped`: no figure can be made of it.
+    """
+    scores = scorer.score(dialogs)
+    found = [score if score is None or math.isfinite(score) else None for score in scores]
+    if num := found.count(None) - scores.count(None):
+        scorer.skipped[NOT_FINITE] += num
+    return found
 
 
 def answered(pair: Preference, answer: str) -> Dialog:

@@ -1,6 +1,6 @@
 """What travels through the system: dialogs, prompts, preferences, grades, errors. No torch."""
 
-from arriero.records.dialog import Dialog, Message
+from arriero.records.dialog import Dialog, Message, folded
 from arriero.records.errors import Stopped, UserError
 from arriero.records.preference import Preference, Rating
 from arriero.records.prompt import Prompt
@@ -24,4 +24,5 @@ __all__ = [
     "SpecialIds",
     "Stopped",
     "UserError",
+    "folded",
 ]

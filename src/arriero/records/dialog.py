@@ -60,6 +60,15 @@ class Dialog:
         return Dialog((*self.prompt, Message("assistant", answer)), self.source, is_cut)
 
 
+def folded(text: str) -> str:
+    """Text by which two are the same that differ in case and spaces alone.
+
+    >>> folded("Wo  ist die STRASSE?") == folded("wo ist die Straße? ")
+    True
+    """
+    return " ".join(text.casefold().split())
+
+
 def check_turns(messages: tuple[Message, ...]) -> None:
     """Raise ValueError with a reason unless the roles alternate as a dialog's must."""
     turns = messages[1:] if messages and messages[0].role == "system" else messages

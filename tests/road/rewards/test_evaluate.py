@@ -15,6 +15,7 @@ from arriero.cli import main
 from arriero.data.writing import write_preferences
 from arriero.model.heads import LanguageModel, ScoreModel
 from arriero.model.weights import load_score_model, save_score_model
+from arriero.model.weights.shapes import EMBEDDING
 from arriero.records import Message, Preference, Rating
 from arriero.tokenizer import load_tokenizer, train_tokenizer
 from arriero.tokenizer.chat import encode_answer, encode_prompt
@@ -110,7 +111,8 @@ def test_results_are_what_the_scores_say(
     [
         ({"--scorers": ["nowhere"]}, "nowhere: no such folder"),
         ({"--data": ["missing.jsonl"]}, "missing.jsonl"),
-        ({"--out": ["pairs.jsonl"]}, "is a file"),
+        ({"--out": ["pairs.jsonl"]}, "pairs.jsonl is a file; name a folder with --out"),
+        ({"--out": ["pairs.jsonl/a/b"]}, "pairs.jsonl is a file; name a folder with --out"),
         ({"--scorers": ["length", "length"]}, "two scorers are called length"),
         ({"--scorers": ["http://127.0.0.1:9/v1"], "--judge-attempts": ["1"]}, "is a server"),
         ({"--judge-parallel": ["0"]}, "above 0"),
@@ -129,10 +131,100 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     options = {"--scorers": ["length"], "--data": ["pairs.jsonl"], "--out": ["out"]} | change
     words = [word for name, values in options.items() for word in (name, *values)]
     assert main(["evaluate-rewards", *words]) == 2
-    lines = capsys.readouterr().err.splitlines()
+    output = capsys.readouterr()
+    assert output.out == "", "nothing is scored for nothing"
+    lines = output.err.splitlines()
     assert len(lines) == 1
     assert said in lines[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["graded.jsonl", "pairs.jsonl"]
+
+
+def test_a_folder_that_is_closed_is_refused_before_anything_is_scored(
+    data: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[Path] = []
+
+    def closed(path: Path, mode: int) -> bool:
+        asked.append(path)
+        return False  # who runs the tests may be allowed everything
+
+    monkeypatch.setattr("os.access", closed)
+    words = ["--scorers", "length", "--data", str(data[0]), "--out", str(tmp_path / "a" / "b")]
+    assert main(["evaluate-rewards", *words]) == 2
+    output = capsys.readouterr()
+    assert (asked, output.out) == ([tmp_path], "")
+    assert f"{tmp_path}: not allowed to write there" in output.err
+
+
+def test_a_set_with_two_choices_is_read_by_the_track_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The longer answer is the better one, the shorter the safer."""
+    file = tmp_path / "both.jsonl"
+    with file.open("w") as stream:
+        for number in range(4):
+            row = {
+                "prompt": f"How is salt {number} made?",
+                "response_0": "Mix the two powders and wait for a while.",
+                "response_1": "I will not say.",
+                "is_response_0_safe": False,
+                "is_response_1_safe": True,
+                "better_response_id": 0,
+                "safer_response_id": 1,
+            }
+            stream.write(json.dumps(row) + "\n")
+    words = ["evaluate-rewards", "--scorers", "length", "--out", str(tmp_path / "out"), "--data"]
+    assert main([*words, f"safety:{file}", f"helpfulness:{file}"]) == 0
+    sets = json.loads((tmp_path / "out" / "results.json").read_text())["sets"]
+    found = {name: each["accuracy"]["length"]["all"]["all"] for name, each in sets.items()}
+    assert list(found) == [f"safety:{file}", f"helpfulness:{file}"]
+    assert [each["accuracy"] for each in found.values()] == [0, 1]
+    assert main([*words, f"safety:{file}"]) == 0
+    assert len(json.loads((tmp_path / "out" / "results.json").read_text())["sets"]) == 1
+    capsys.readouterr()
+    assert main([*words, str(file)]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert re.search(r"both\.jsonl:1: .* safety:FILE .* helpfulness:FILE", output.err)
+    assert len(output.err.splitlines()) == 1
+
+
+def broken(reward: Path, folder: Path) -> Path:
+    """The reward model with weights of one word that are no numbers."""
+    model, tokenizer = load_score_model(reward), load_tokenizer(reward)
+    model.state_dict()[EMBEDDING][tokenizer.encode("mu")[-1]] = float("nan")
+    save_score_model(model, folder, tokenizer.special)
+    tokenizer.save(folder, model_max_length=CONTEXT)
+    return folder
+
+
+def test_scores_that_are_no_numbers_are_counted_in_all_figures(
+    reward: Path, data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = broken(reward, tmp_path / "broken"), tmp_path / "out"
+    files = [str(path) for path in data]
+    words = ["--scorers", f"m={model}", "length", "--data", *files, "--out", str(out)]
+    assert main(["evaluate-rewards", *words]) == 0
+    assert "the score is not a number" in capsys.readouterr().out
+    results = json.loads((out / "results.json").read_text())
+    pairs, graded = results["sets"].values()
+    bad = [n for n, row in enumerate(rows()) if "mule" in f"{row.prompt}{row.chosen}{row.rejected}"]
+    assert 0 < len(bad) < 59
+    assert 5 not in bad
+    assert pairs["accuracy"]["m"]["all"]["all"]["n"] == 59 - len(bad)
+    bad_answers = sum("mule" in line for line in data[1].read_text().splitlines())
+    assert graded["grades"]["m"]["n"] == graded["detection"]["m"]["n"] == 40 - bad_answers
+    assert results["scorers"]["m"]["skipped"]["the score is not a number"] > bad_answers
+    assert (out / "report.html").exists()
+    assert main(["score", str(model), files[0]]) == 0
+    output = capsys.readouterr()
+    assert "NaN" not in output.out, "which is no JSON"
+    said = [json.loads(line).get("skipped") for line in output.out.splitlines()]
+    assert [n for n, why in enumerate(said) if why == "the score is not a number"] == bad
+    assert f"{len(bad)} not scored: the score is not a number" in output.err
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -178,3 +270,27 @@ def test_score_refuses_a_bad_row_and_leaves_nothing(
     assert f"{data[1]}:41: " in error
     assert len(error.splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["graded.jsonl", "pairs.jsonl"]
+
+
+def test_score_refuses_a_folder_as_its_file_before_anything_is_opened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["score", "no-model", "no-file", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"arriero: {tmp_path} is a folder; name a file with --out\n"
+
+
+def test_score_counts_replies_to_nothing(
+    reward: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "flat.jsonl"
+    shared = {"text": "salt", "message_id": "a"}
+    rows = [
+        {**shared, "parent_id": None, "role": "prompter"},
+        {**shared, "message_id": "b", "parent_id": "a", "role": "assistant"},
+        {**shared, "message_id": "c", "parent_id": "gone", "role": "assistant"},
+    ]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert main(["score", str(reward), str(file)]) == 0
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 1
+    assert output.err == "note: 1 not scored: reply to a message that is not there\n"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from arriero.data.files import stem_of
 from arriero.data.preferences import read_preferences
@@ -18,8 +19,15 @@ from arriero.evaluation.response_figures import (
     grade_figures,
     labelled_of_pairs,
 )
-from arriero.evaluation.scorers import AnswerScorer, PairScores, Scorer, pair_scores
+from arriero.evaluation.scorers import (
+    AnswerScorer,
+    PairScores,
+    Scorer,
+    finite_scores,
+    pair_scores,
+)
 from arriero.records import Preference, RatedResponse, UserError
+from arriero.records.prompt import Track
 from arriero.road.rewards.report import write_rewards_report
 from arriero.stages.workspace import write_json
 
@@ -35,14 +43,14 @@ def evaluate_rewards(
     Args:
         scorers: with different names.
         data: a test set each: pairs in any format, or single answers with a grade or a label.
+            `safety:` or `helpfulness:` before it says which choice of a set that has both.
         out: a folder; is made if need be, and written only once everything is scored.
 
     Raises:
-        UserError: a set is missing, wrong or empty, a scorer fails, or `out` is no folder.
+        UserError: a set is missing, wrong or empty, a scorer fails, or `out` can be no folder.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; name a folder with --out")
-    sets = {name: _read(path) for name, path in _named(data).items()}
+    _check_folder(out)
+    sets = {name: _read(given) for name, given in _named(data).items()}
     results: Json = {"sets": {}}
     for name, (rows, dropped) in sets.items():
         say(f"{name}: {len(rows):,} {'pairs' if _are_pairs(rows) else 'rated answers'}")
@@ -55,23 +63,41 @@ def evaluate_rewards(
     return write_rewards_report(out, results)
 
 
-def _named(data: Sequence[Path | str]) -> dict[str, Path | str]:
-    """The sets by a short name, or by their whole path where two share one."""
-    stems = [stem_of(Path(path)) for path in data]
-    if len(set(map(str, data))) < len(data):
+def _check_folder(out: Path) -> None:
+    """Before anything is scored: whether `out` is a folder, or one can be made there."""
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"{there} is a file; name a folder with --out")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{there}: not allowed to write there; name another folder with --out")
+
+
+def _named(data: Sequence[Path | str]) -> dict[str, str]:
+    """What was given by the short name of its file, or whole where two share one."""
+    given = list(map(str, data))
+    if len(set(given)) < len(given):
         raise UserError("a test set is named twice; name each once")
+    stems = [stem_of(Path(_split_track(one)[1])) for one in given]
     return {
-        stem if stems.count(stem) == 1 else str(path): path
-        for stem, path in zip(stems, data, strict=True)
+        stem if stems.count(stem) == 1 else one: one for stem, one in zip(stems, given, strict=True)
     }
 
 
-def _read(path: Path | str) -> tuple[list[Any], Counter[str]]:
+def _split_track(given: str) -> tuple[Track | None, str]:
+    """The track that stands before a path, and the path."""
+    for track in get_args(Track):
+        if given.startswith(f"{track}:"):
+            return track, given.removeprefix(f"{track}:")
+    return None, given
+
+
+def _read(given: str) -> tuple[list[Any], Counter[str]]:
     """The rows of a set, pairs or rated answers, and what was of no use in it."""
     dropped: Counter[str] = Counter()
+    track, path = _split_track(given)
     if holds_responses(path):
         return list(read_responses(path, skipped=dropped)), dropped
-    return list(read_preferences(path, skipped=dropped)), dropped
+    return list(read_preferences(path, track=track, skipped=dropped)), dropped
 
 
 def _are_pairs(rows: Sequence[Any]) -> bool:
@@ -122,7 +148,7 @@ def _of_responses(rows: Sequence[RatedResponse], scorers: Sequence[Scorer], say:
         if not isinstance(scorer, AnswerScorer):
             say(f"  {scorer.name}: judges pairs alone")
             continue
-        scores = scorer.score([row.dialog for row in rows])
+        scores = finite_scores(scorer, [row.dialog for row in rows])
         graded: list[tuple[float, float]] = []
         labelled: Labelled = []
         for row, score in zip(rows, scores, strict=True):
