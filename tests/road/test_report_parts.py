@@ -229,3 +229,28 @@ def test_the_learning_rate_of_a_run_that_ends_in_its_warm_up(tmp_path: Path) -> 
         looks[name] = figure.look
     assert looks["rising"].endswith("where this run ended: it is no longer than the warm-up.")
     assert looks["whole"] == "A short climb to 0.4, then half a cosine down to 10% of it."
+
+
+def test_a_short_legend_stands_in_one_line() -> None:
+    assert len(legend_places(["none", "large"])) == 2
+
+
+def test_a_legend_of_long_names_stays_inside_the_figure() -> None:
+    """Beside long names of rows two labels of 25 letters have no room in one line."""
+    assert len(legend_places(["05-reward-helpfulness-v1", "06-reward-safety-model"])) == 1
+
+
+def legend_places(names: list[str]) -> set[str]:
+    """Where the labels of a legend begin, left to right."""
+    values = [(0.5, 0.4, 0.6)] * 2
+    svg = draw_intervals(
+        ["significantly better", "b"],
+        dict.fromkeys(names, values),
+        roles=("blue", "amber"),
+        x="share",
+    )
+    return {
+        place
+        for place, text in re.findall(r'<text[^>]* x="([\d.]+)"[^>]*>([^<]*)</text>', svg)
+        if text in names
+    }

@@ -333,14 +333,29 @@ def _label(name: str) -> str:
     return short.lstrip("_") or "?"
 
 
+_LETTERS_AN_INCH = 16
+_LETTERS_OF_A_MARK = 6
+
+
 def _add_legend(axes: Axes, num_labels: int) -> None:
     if num_labels < 1:
         return
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
-        ncols=min(num_labels, 3),
+        ncols=min(num_labels, 3, _columns(axes)),
         borderaxespad=0.2,
         columnspacing=1.3,
         labelcolor=STAND_IN["ink"],
     )
+
+
+def _columns(axes: Axes) -> int:
+    """So many labels side by side fit beside the names of the rows, whose place it begins at."""
+    labels = axes.get_legend_handles_labels()[1]
+    names = [tick.get_text() for tick in axes.get_yticklabels()]
+    taken = max((len(line) for name in names for line in name.split("\n")), default=0)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    room = figure.get_figwidth() * _LETTERS_AN_INCH - taken
+    return max(1, int(room // (max(map(len, labels)) + _LETTERS_OF_A_MARK)))
