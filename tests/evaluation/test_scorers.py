@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -76,7 +78,7 @@ def test_transformers_gives_the_same_from_the_same_folder(
 
 def bert_folder(folder: Path, num_labels: int, code: dict[str, str] | None = None) -> Path:
     """A classifier over pairs of texts, without a chat template."""
-    transformers = pytest.importorskip("transformers")
+    transformers: Any = importlib.import_module("transformers")
     folder.mkdir()
     words = "[PAD] [UNK] [CLS] [SEP] [MASK] salt wool river how is it good bad".split()
     (folder / "vocab.txt").write_text("\n".join(words))

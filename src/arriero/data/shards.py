@@ -188,8 +188,8 @@ def rows_from(num_rows: int, position: int, count: int, seed: int, stream: int =
 class _Reading:
     """The orders of some rows, of which the last one asked for is kept.
 
-    Every step asks for it: drawn each time, it would cost a large corpus more than training does,
-    and those of epochs gone by would cost it more memory than the model.
+    Every step asks for it: drawn each time, it would cost a large corpus more than training does.
+    Those of epochs gone by are let go of: each is as long as the corpus has rows.
     """
 
     def __init__(self, num_rows: int, seed: int, stream: int) -> None:

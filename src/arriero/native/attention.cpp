@@ -28,7 +28,7 @@ namespace {
 constexpr int64_t QUERIES = 24;  // a block of them; a multiple of BLOCK_ROWS on any machine
 
 // Rows of `d` numbers that will be read soon. A head's rows lie far apart, where no processor looks
-// ahead by itself: waiting for them took a fifth of the time.
+// ahead by itself: waiting for them took a tenth of the time.
 inline void fetch(const float* from, int64_t count, int64_t apart, int64_t d) {
   for (int64_t r = 0; r < count; r++) {
     for (int64_t j = 0; j < d; j += 16) __builtin_prefetch(from + r * apart + j);
