@@ -200,7 +200,7 @@ def test_an_engine_that_breaks_is_said_to_be_broken(
     broken.__dict__ = good.__dict__
     with running(broken, tokenizer) as server:
         assert server.ask("GET", "/health").status == 200
-        reply = server.chat(max_tokens=200, stream=is_streamed)
+        reply = server.chat(max_tokens=200, seed=0, stream=is_streamed)
         if is_streamed:
             assert reply.status == 200
             last = reply.text.strip().splitlines()[-1]
@@ -222,7 +222,7 @@ def test_a_broken_stream_is_an_error_to_the_client(tokenizer: Tokenizer) -> None
         client = OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
         with client, pytest.raises(openai.APIError, match="engine has stopped"):
             for _ in client.chat.completions.create(
-                model=NAME, messages=USER, max_tokens=200, stream=True
+                model=NAME, messages=USER, max_tokens=200, seed=0, stream=True
             ):
                 pass
 
