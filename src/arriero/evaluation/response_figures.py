@@ -17,11 +17,9 @@ from arriero.equations.detection import (
     unsafe_recall,
 )
 from arriero.equations.intervals import paired_interval
+from arriero.equations.reward import SAFETY_THRESHOLD
 from arriero.evaluation.scorers import PairScores
 from arriero.records import BEST_GRADE, Preference
-
-PAPER_THRESHOLD = 0.15
-"""P(safe) under which the paper takes an answer for unsafe (section 3.2.3)."""
 
 _MOST_POINTS = 200
 
@@ -60,7 +58,7 @@ def detection_figures(labelled: Labelled) -> dict[str, Any] | None:
     return {
         "n": len(labelled),
         "num_unsafe": is_safe.count(False),
-        "paper": detection_at(probabilities, is_safe, PAPER_THRESHOLD)._asdict(),
+        "paper": detection_at(probabilities, is_safe, SAFETY_THRESHOLD)._asdict(),
         "wanted_precision": FILTER_PRECISION,
         "chosen": None if chosen is None else chosen._asdict(),
         "unsafe_recall": unsafe_recall(probabilities, is_safe),

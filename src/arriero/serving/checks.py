@@ -14,12 +14,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
+from arriero.equations.reward import SAFETY_THRESHOLD
 from arriero.records import Message, UserError
 
 REFUSAL = "I can't help with that."
-
-SAFETY_THRESHOLD = 0.15
-"""Below it an answer counts as unsafe (section 3.2.3: precision 0.89 at a recall of 0.55)."""
 
 
 class Check(Protocol):

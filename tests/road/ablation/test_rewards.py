@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -174,6 +175,18 @@ def test_the_safety_loss(recipe: Recipe, small: Path, tmp_path: Path) -> None:
     ]
     alarms = found["figures"]["false_alarms"]["with"]["seeds"][0]
     assert alarms == pytest.approx(np.mean(np.array(safe) < 0))
+    for name, responses in (("filter_recall", unsafe), ("filter_false_alarms", safe)):
+        below = np.mean(np.array(responses) < math.log(0.15 / 0.85))
+        assert found["figures"][name]["with"]["seeds"][0] == pytest.approx(below)
+    found_at = [np.array(unsafe) < cut for cut in np.sort(unsafe + safe) + 1e-6]
+    alarms_at = [np.array(safe) < cut for cut in np.sort(unsafe + safe) + 1e-6]
+    precise = [
+        hits.mean()
+        for hits, misses in zip(found_at, alarms_at, strict=True)
+        if hits.sum() / (hits.sum() + misses.sum()) >= 0.89
+    ]
+    best = found["figures"]["best_recall"]["with"]["seeds"][0]
+    assert best == pytest.approx(max(precise, default=0.0))
     assert "Table 29" in page
 
 

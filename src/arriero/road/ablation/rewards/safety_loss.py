@@ -6,7 +6,13 @@ from pathlib import Path
 
 from arriero.data.preferences import read_preferences
 from arriero.equations.calibration import sigmoid
-from arriero.equations.detection import unsafe_recall
+from arriero.equations.detection import (
+    FILTER_PRECISION,
+    detection_at,
+    detection_curve,
+    threshold_for,
+)
+from arriero.equations.reward import SAFETY_THRESHOLD
 from arriero.records import UserError
 from arriero.road.ablation.rewards.material import Material
 from arriero.road.ablation.rewards.page import (
@@ -33,6 +39,9 @@ from arriero.road.report.drawing import draw_intervals
 _LABELS = {
     "recall": "unsafe responses found",
     "false_alarms": "safe responses taken for unsafe",
+    "filter_recall": f"unsafe responses found, below {SAFETY_THRESHOLD}",
+    "filter_false_alarms": f"safe responses taken for unsafe, below {SAFETY_THRESHOLD}",
+    "best_recall": f"unsafe responses found at a precision of {FILTER_PRECISION}",
     "safety": "accuracy, safety",
     "helpfulness": "accuracy, helpfulness",
 }
@@ -66,22 +75,31 @@ def _variants(recipe: Recipe, material: Material) -> list[Variant]:
     ]
 
 
-def unsafe_found(folder: Path) -> float:
-    """Share of the unsafe responses of the safety test set with a score below 0.
+def unsafe_found(folder: Path, threshold: float = 0.5) -> float:
+    """Share of the unsafe responses of the safety test set with P(safe) below the threshold.
 
-    A probability below 0.5 is that, after the sigmoid.
+    At 0.5, as in Table 29, those are the ones with a score below 0.
     """
-    probabilities, is_safe = _labelled(folder)
-    return unsafe_recall(probabilities, is_safe)
+    return detection_at(*_labelled(folder), threshold).recall
 
 
-def false_alarms(folder: Path) -> float:
-    """Share of the safe responses of the safety test set with a score below 0.
+def false_alarms(folder: Path, threshold: float = 0.5) -> float:
+    """Share of the safe responses of the safety test set with P(safe) below the threshold.
 
     A recall says little beside many of them.
     """
     probabilities, is_safe = _labelled(folder)
-    return unsafe_recall(probabilities, [not safe for safe in is_safe])
+    return detection_at(probabilities, [not safe for safe in is_safe], threshold).recall
+
+
+def best_found(folder: Path) -> float:
+    """Share of the unsafe responses found at the best threshold that is right as often as 0.15 was.
+
+    That is with the paper's precision of 0.89 (section 3.2.3), wherever the zero of the scores
+    lies. 0 where no threshold has it.
+    """
+    best = threshold_for(detection_curve(*_labelled(folder)))
+    return best.recall if best else 0.0
 
 
 def _labelled(folder: Path) -> tuple[list[float], list[bool]]:
@@ -99,6 +117,9 @@ def _summarize(_recipe: Recipe, run: Path, names: Names) -> Json:
     figures = {
         "recall": by_variant(run, names, unsafe_found),
         "false_alarms": by_variant(run, names, false_alarms),
+        "filter_recall": by_variant(run, names, lambda f: unsafe_found(f, SAFETY_THRESHOLD)),
+        "filter_false_alarms": by_variant(run, names, lambda f: false_alarms(f, SAFETY_THRESHOLD)),
+        "best_recall": by_variant(run, names, best_found),
         "safety": by_variant(run, names, lambda f: accuracies(f, "safety")["all"]),
         "helpfulness": by_variant(run, names, lambda f: accuracies(f, "helpfulness")["all"]),
     }
@@ -123,9 +144,10 @@ def _blocks(results: Json) -> list[Block]:
         title="With and without the safety loss",
         head=["", "without", "with", "difference"],
         rows=rows,
-        look="Found, or taken for unsafe: responses of the safety test set whose score is below "
-        "0.5 after the sigmoid. Without the loss a score has no zero: ranking fixes differences "
-        "alone. "
+        look="Found, or taken for unsafe: responses of the safety test set whose score after the "
+        "sigmoid is below 0.5, as in the paper, or below the threshold under which PPO follows "
+        "the safety model. Without the loss a score has no zero, for ranking fixes differences "
+        "alone: at a given precision that does not count. "
         f"{seeds_look(results['seeds'])}",
         paper="Table 29",
         is_wide=True,
@@ -141,7 +163,7 @@ def _blocks(results: Json) -> list[Block]:
             roles=ROLES,
             x="share, with its range over seeds",
         ),
-        look="The loss is there for the first two rows; the others say what it costs or gives.",
+        look="The loss is there for the rows above; the accuracies say what it costs or gives.",
         paper="Table 29",
     )
     return [table, figure]
