@@ -115,7 +115,7 @@ def _first_changed(steps: Sequence[Step], run: Path) -> int:
 def newest_chat_model(run: Path) -> Path | None:
     """The folder of the newest chat model in a run, if there is one."""
     current = current_stages(run)
-    for pattern in ("*-ppo-v*/model", "*-rejection-v*/model", "*-sft/model"):
+    for pattern in ("*-ppo-v*/model", "*-rejection-v*/model", "*-sft*/model"):
         found = sorted(path for path in run.glob(pattern) if path.parent.name in current)
         if found:
             return found[-1]

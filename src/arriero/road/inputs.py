@@ -17,7 +17,7 @@ from arriero.data.dialogs import read_dialogs
 from arriero.data.files import files_of, given_paths, is_hub
 from arriero.data.mixing import Source
 from arriero.data.preferences import read_preferences
-from arriero.data.prompts import read_prompts
+from arriero.data.prompts import prompts_file, read_prompts
 from arriero.data.writing import write_dialogs, write_preferences, write_prompts
 from arriero.records import Annotator, Dialog, Oracle, Prompt, UserError
 from arriero.records.prompt import Track
@@ -203,10 +203,14 @@ def read_once(inputs: Inputs, workspace: Workspace) -> None:
     workspace.write_results({"files": files, "rows": counts})
 
 
-def draw_world(config: WorldConfig, workspace: Workspace, *, by_source: bool = False) -> None:
+def draw_world(
+    config: WorldConfig, workspace: Workspace, *, by_source: bool = False, versions: int = 1
+) -> None:
     """Write the world's documents, demonstrations and prompts as a user's files would be.
 
-    With `by_source` the documents lie once more in a file for each source.
+    Args:
+        by_source: the documents lie once more in a file for each source.
+        versions: each gets as many prompts as `config` says, none of them another's.
     """
     world = World(config.seed)
     folder = workspace.folder
@@ -223,16 +227,29 @@ def draw_world(config: WorldConfig, workspace: Workspace, *, by_source: bool = F
         "preferences": config.preference_prompts,
         "rejection": config.policy_prompts,
         "ppo": config.policy_prompts,
-        "held_out": config.held_out_prompts,
     }
     for split, count in counts.items():
-        prompts = _mixed(world, split, count, config)
-        write_prompts(folder / f"prompts-{split}.jsonl", prompts)
-    comparisons = [
-        *world.prompts("test", "ordinary", config.comparison_prompts),
-        *world.prompts("test", "adversarial", config.comparison_prompts),
-    ]
-    write_prompts(folder / "prompts-comparisons.jsonl", comparisons)
+        prompts = _mixed(world, split, count * versions, config)
+        for version in range(1, versions + 1):
+            fresh = prompts[count * (version - 1) : count * version]
+            asks_for_rhymes = not config.rhymes_until or version <= config.rhymes_until
+            write_prompts(
+                prompts_file(folder, split, version, versions),
+                [one for one in fresh if asks_for_rhymes or one.category != "rhyme"],
+            )
+    held_out = _mixed(world, "held_out", config.held_out_prompts, config)
+    write_prompts(folder / "prompts-held_out.jsonl", held_out)
+    count = config.comparison_prompts
+    by_kind = {
+        kind: world.prompts("test", kind, count * versions) for kind in ("ordinary", "adversarial")
+    }
+    for version in range(1, versions + 1):
+        fresh = [
+            prompt
+            for prompts in by_kind.values()
+            for prompt in prompts[count * (version - 1) : count * version]
+        ]
+        write_prompts(prompts_file(folder, "comparisons", version, versions), fresh)
     for kind in TEST_SETS:
         prompts = world.prompts("test", kind, config.test_prompts)
         write_prompts(folder / f"prompts-test-{kind}.jsonl", prompts)

@@ -26,6 +26,7 @@ from arriero.model.config import ModelConfig
 from arriero.model.weights import shape_of
 from arriero.records import UserError
 from arriero.road.base import fetched_base, local_base
+from arriero.road.names import VersionsConfig
 from arriero.stages.ablation import AblationConfig
 from arriero.stages.evaluate import EvaluateConfig
 from arriero.stages.figures import FiguresConfig
@@ -65,6 +66,12 @@ class WorldConfig(BaseModel):
     )
     policy_prompts: int = Field(
         default=2_000, gt=0, description="prompts of rejection sampling and of PPO"
+    )
+    rhymes_until: int = Field(
+        default=0,
+        ge=0,
+        description="last version whose own prompts ask for rhymes, which later ones may forget; "
+        "0 for all",
     )
     held_out_prompts: int = Field(default=256, gt=0, description="prompts of PPO's early stop")
     test_prompts: int = Field(default=1_000, gt=0, description="prompts of each test set")
@@ -145,6 +152,7 @@ class Recipe(BaseModel):
         "replace the recipe's, and pretraining goes on from its weights (pretrain.num_tokens 0 "
         "leaves them as they are)",
     )
+    versions: VersionsConfig = Field(default_factory=VersionsConfig)
     figures: FiguresConfig = Field(default_factory=FiguresConfig)
     parallel: ParallelConfig = Field(default_factory=ParallelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
@@ -237,6 +245,9 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
     return scaled(recipe)
 
 
+_NO_BUDGETS = frozenset({"seed", "safety_share", "borderline_share", "rhymes_until"})
+
+
 def scaled(recipe: Recipe) -> Recipe:
     """The recipe with its budgets multiplied by `scale`, which then is 1 again."""
     if recipe.scale == 1.0:
@@ -257,7 +268,7 @@ def scaled(recipe: Recipe) -> Recipe:
                         update={
                             name: times(getattr(world, name), 50)
                             for name in WorldConfig.model_fields
-                            if name not in ("seed", "safety_share", "borderline_share")
+                            if name not in _NO_BUDGETS
                         }
                     ),
                 }
