@@ -178,7 +178,7 @@ def _evaluate(
 
     def work(space: Workspace) -> None:
         policies: Mapping[str, Path] = {
-            name.split("-", 1)[1]: run / name / "model" for name in names.policies()
+            _short(name): run / name / "model" for name in names.policies()
         }
         evaluate.run(
             recipe.evaluate,
@@ -193,6 +193,7 @@ def _evaluate(
                 ),
                 comparisons={track: comparisons(track) for track in TRACKS},
                 few_shot=few_shot(run / INPUTS),
+                baseline=_short(names.sft[-1]),
             ),
             oracle=inputs.oracle(),
             pretraining=recipe.pretrain,
@@ -202,3 +203,8 @@ def _evaluate(
     needs = (INPUTS, PRETRAIN, *names.sft, last.preferences, *last.rewards.values())
     needs += tuple(name for name in names.policies() if name not in names.sft)
     return Step(names.evaluate, "evaluate", keys_of(recipe.evaluate), needs, work)
+
+
+def _short(folder: str) -> str:
+    """A version's name in the evaluation: `12-rejection-v2` is `rejection-v2`."""
+    return folder.split("-", 1)[1]
