@@ -68,6 +68,12 @@ class WorldConfig(BaseModel):
     )
     held_out_prompts: int = Field(default=256, gt=0, description="prompts of PPO's early stop")
     test_prompts: int = Field(default=1_000, gt=0, description="prompts of each test set")
+    attribute_dialogs: int = Field(
+        default=0,
+        ge=0,
+        description="dialogs about hobbies, languages and figures to learn from, and as many "
+        "prompts for Ghost Attention",
+    )
     safety_share: float = Field(
         default=0.35,
         gt=0,
