@@ -54,19 +54,29 @@ def instruction_of(values: Mapping[str, str], rng: random.Random) -> str:
 def attribute_demonstrations(tasks: Tasks, attributes: Attributes, num: int) -> list[Dialog]:
     """`num` demonstrations; see the module."""
     rng = random.Random(f"attributes/{tasks.valley.seed}")
-    makers = {
-        "named": _named,
-        "obeyed": _obeyed,
-        "unset": _unset,
-        "repeated": _repeated,
-        "without": _without,
-    }
     dialogs: list[Dialog] = []
     for _ in range(num):
         name = rng.choices(list(SHARES), list(SHARES.values()))[0]
-        pairs = makers[name](tasks, attributes, rng)
+        pairs = _demonstrated(name, tasks, attributes, rng)
         dialogs.append(Dialog(_messages(pairs), f"world/attribute-{name}"))
     return dialogs
+
+
+def _demonstrated(
+    name: str, tasks: Tasks, attributes: Attributes, rng: random.Random
+) -> list[tuple[str, str]]:
+    """Questions and answers of one demonstration."""
+    match name:
+        case "named":
+            return [_named(attributes, rng)]
+        case "obeyed":
+            return [_turn_under(tasks, *_drawn_instruction(attributes, rng), rng)]
+        case "unset":
+            return [_asked({}, rng)]
+        case "repeated":
+            return _repeated(tasks, attributes, rng)
+        case _:
+            return _without(tasks, rng)
 
 
 def ghost_prompts(tasks: Tasks, num: int) -> list[Prompt]:
@@ -174,18 +184,10 @@ def _asked(values: Mapping[str, str], rng: random.Random) -> tuple[str, str]:
     return asked, rng.choice(KINDS[kind].tell).format(v=values[kind])
 
 
-def _named(tasks: Tasks, attributes: Attributes, rng: random.Random) -> list[tuple[str, str]]:
+def _named(attributes: Attributes, rng: random.Random) -> tuple[str, str]:
     kind = rng.choice(TRAINED_KINDS)
     value = rng.choice(attributes.pool(kind, is_trained=True))
-    return [(rng.choice(KINDS[kind].name_one), f"{value}.")]
-
-
-def _obeyed(tasks: Tasks, attributes: Attributes, rng: random.Random) -> list[tuple[str, str]]:
-    return [_turn_under(tasks, *_drawn_instruction(attributes, rng), rng)]
-
-
-def _unset(tasks: Tasks, attributes: Attributes, rng: random.Random) -> list[tuple[str, str]]:
-    return [_asked({}, rng)]
+    return rng.choice(KINDS[kind].name_one), f"{value}."
 
 
 def _repeated(tasks: Tasks, attributes: Attributes, rng: random.Random) -> list[tuple[str, str]]:
@@ -195,7 +197,7 @@ def _repeated(tasks: Tasks, attributes: Attributes, rng: random.Random) -> list[
     return [_turn_under(tasks, instruction, values, rng, asked=0.3) for _ in range(count)]
 
 
-def _without(tasks: Tasks, attributes: Attributes, rng: random.Random) -> list[tuple[str, str]]:
+def _without(tasks: Tasks, rng: random.Random) -> list[tuple[str, str]]:
     """Several turns, and no instruction in any of them."""
     count = min(_num_turns(rng), _num_turns(rng))
     return [
