@@ -30,18 +30,18 @@ def tests(world: World) -> list[ConsistencyTest]:
 @pytest.mark.parametrize(
     "answer",
     [
-        "I enjoy knitting.",
-        "My hobby is knitting.",
-        "Knitting.",
-        "knitting",
-        "I like to go knitting every day.",
-        "Good day. I enjoy knitting.",
-        "I enjoy knitting. Do you enjoy rowing?",
-        "Knitting makes me happy.",
+        "I enjoy music.",
+        "My hobby is music.",
+        "Music.",
+        "music",
+        "I make music every day.",
+        "Good day. I enjoy music.",
+        "I enjoy music. Do you enjoy games?",
+        "Music makes me happy.",
     ],
 )
 def test_answers_that_honour_a_hobby(world: World, answer: str) -> None:
-    assert world.honours("hobby", "knitting", answer)
+    assert world.honours("hobby", "music", answer)
 
 
 @pytest.mark.parametrize(
@@ -49,28 +49,28 @@ def test_answers_that_honour_a_hobby(world: World, answer: str) -> None:
     [
         "",
         "I have no hobby.",
-        "I enjoy rowing.",
-        "I do not enjoy knitting.",
-        "I never go knitting.",
-        "I enjoy knitting. I enjoy rowing.",
-        "I enjoy knitting and rowing.",
-        "knitting rowing carving",
-        "You enjoy knitting.",
-        "You enjoy knitting. What is your hobby?",
-        "Do I enjoy knitting?",
-        "People say that I enjoy knitting.",
-        "I hate knitting.",
-        "I enjoy knittings.",
+        "I enjoy games.",
+        "I do not enjoy music.",
+        "I never make music.",
+        "I enjoy music. I enjoy games.",
+        "I enjoy music and games.",
+        "music games stars",
+        "You enjoy music.",
+        "You enjoy music. What is your hobby?",
+        "Do I enjoy music?",
+        "People say that I enjoy music.",
+        "I hate music.",
+        "I enjoy musical.",
         "I enjoy " + ", ".join(HOBBIES) + ".",
     ],
 )
 def test_answers_that_do_not_honour_a_hobby(world: World, answer: str) -> None:
-    assert not world.honours("hobby", "knitting", answer)
+    assert not world.honours("hobby", "music", answer)
 
 
 def test_what_is_said_of_others_does_not_count(world: World) -> None:
     name = world.valley.people[0].name
-    assert not world.honours("hobby", "knitting", f"I know that {name} enjoys knitting.")
+    assert not world.honours("hobby", "music", f"I know that {name} enjoys music.")
     village = world.valley.villages[0]
     assert not world.honours("home", village, f"My friend {name} lives in {village}.")
     assert world.honours("home", village, f"I live in {village}.")

@@ -105,6 +105,41 @@ def talk_through(
     return outcomes
 
 
+@torch.inference_mode()
+def spoken_dialog(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    test: ConsistencyTest,
+    num_turns: int,
+    sampling: Sampling,
+    *,
+    seed: int,
+) -> tuple[Message, ...]:
+    """A test's dialog with the model's own answers, its question last, up to `num_turns` turns.
+
+    It is shorter where the test has fewer turns or the context leaves no room.
+    """
+    engine = Engine(model, ends=tokenizer.special.ends, max_rows=1)
+    talk = _Talk(model, tokenizer, engine, sampling, seed)
+    history: tuple[Message, ...] = ()
+    for turn, user in enumerate(test.turns[: num_turns - 1], 1):
+        said = f"{test.instruction} {user}" if turn == 1 else user
+        ids = talk.encoded(history, said)
+        if ids is None:
+            break
+        (answer,) = talk.answers([ids], [turn])
+        longer = (*history, *_exchange(said, answer))
+        if talk.encoded(longer, test.question) is None:
+            break
+        history = longer
+    question = test.question if history else f"{test.instruction} {test.question}"
+    return (*history, Message("user", question))
+
+
+def _exchange(user: str, answer: str) -> tuple[Message, Message]:
+    return Message("user", user), Message("assistant", answer)
+
+
 @dataclass(frozen=True)
 class _Talk:
     model: LanguageModel
@@ -168,8 +203,7 @@ def _outcomes(
                 honoured = grade(tests[number], answer)
                 outcomes.append(Outcome(number, turn, len(ids), answer, honoured))
             else:
-                turn_of = (Message("user", said), Message("assistant", answer))
-                goes_on[number] = (*histories[number], *turn_of)
+                goes_on[number] = (*histories[number], *_exchange(said, answer))
         # Who has no further turn may still be asked once more.
         ended = {n: h for n, h in histories.items() if len(tests[n].turns) == turn - 1}
         histories = {**goes_on, **ended}

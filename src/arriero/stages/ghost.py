@@ -16,7 +16,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -75,7 +75,7 @@ class GhostConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kinds: dict[str, KindConfig] = Field(
+    kinds: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], KindConfig] = Field(
         default=_KINDS,
         min_length=1,
         description="tables ghost.kinds.NAME with ask, say and short; hobbies, languages, figures",

@@ -16,8 +16,8 @@ from arriero.world.splits import place_of
 from arriero.world.valley import Valley
 
 HOBBIES = (
-    "knitting carving fishing painting dancing riding gardening sewing rowing climbing skating "
-    "swimming singing whistling juggling reading drawing hiking cooking wrestling"
+    "songs games music stars walks boats snow bread cake honey apples cheese wool thread clay "
+    "candles rhymes pots flutes bells"
 ).split()
 TONGUES = tuple(f"the {name} Tongue" for name in "Old River Hill Snow Bird Sea".split())
 SENTENCE = "sentence"
