@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -18,7 +18,7 @@ from arriero.data.files import files_of, given_paths, is_hub
 from arriero.data.mixing import Source
 from arriero.data.preferences import read_preferences
 from arriero.data.prompts import prompts_file, read_prompts
-from arriero.data.writing import write_dialogs, write_preferences, write_prompts
+from arriero.data.writing import write_dialogs, write_preferences, write_prompts, write_rows
 from arriero.records import Annotator, Dialog, Oracle, Prompt, UserError
 from arriero.records.prompt import Track
 from arriero.road.recipe import DataConfig, WorldConfig
@@ -28,7 +28,12 @@ from arriero.world.documents import SOURCES, Document
 
 TEST_SETS = ("ordinary", "adversarial", "borderline")
 
+GHOST_PROMPTS = "prompts-ghost.jsonl"
+GHOST_TESTS = "prompts-ghost-test.jsonl"
+
 _FEW_SHOT = 3
+# Forty of each of the seven kinds that are tested.
+_ATTRIBUTE_TESTS = 280
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Inputs:
         tests: those of a track that the user holds out.
         world: seed of the world whose annotators and oracle judge; None with one's own files.
         sources: the corpus in parts with their weights; none where the recipe gives no weights.
+        ghost: dialogs that Ghost Attention rewrites.
     """
 
     corpus: tuple[Path, ...]
@@ -50,6 +56,7 @@ class Inputs:
     world: int | None
     sources: tuple[Source, ...] = ()
     tests: Mapping[Track, tuple[Path, ...]] = field(default_factory=dict)
+    ghost: tuple[Path, ...] = ()
 
     def annotators(self) -> tuple[Annotator, ...]:
         """The simulated annotators, where there are any."""
@@ -71,11 +78,12 @@ def prepare(config: DataConfig, folder: Path) -> Inputs:
         parts = {name: (_part_of_world(folder, name),) for name in SOURCES}
         return Inputs(
             corpus=(folder / "corpus.jsonl",),
-            instructions=(folder / "demonstrations.jsonl",),
+            instructions=(folder / "demonstrations.jsonl", *_attributes(config, folder)),
             helpfulness=(),
             safety=(),
             world=config.world.seed,
             sources=weighted(parts, config.weights),
+            ghost=(folder / GHOST_PROMPTS,) if config.world.attribute_dialogs else (),
         )
     return Inputs(
         corpus=corpus_files(config.corpus),
@@ -85,7 +93,12 @@ def prepare(config: DataConfig, folder: Path) -> Inputs:
         world=None,
         sources=weighted(corpus_sources(config.corpus), config.weights),
         tests=_test_files(config),
+        ghost=existing_files("instructions", config.instructions),
     )
+
+
+def _attributes(config: DataConfig, folder: Path) -> tuple[Path, ...]:
+    return (folder / "attributes.jsonl",) if config.world.attribute_dialogs else ()
 
 
 def _test_files(config: DataConfig) -> dict[Track, tuple[Path, ...]]:
@@ -256,8 +269,17 @@ def draw_world(
     for track in get_args(Track) if config.open_comparisons else ():
         rows = world.open_comparisons(track, config.open_comparisons)
         write_preferences(open_set(folder, track), rows)
+    if config.attribute_dialogs:
+        _draw_attributes(world, config.attribute_dialogs, folder)
     workspace.say(f"{config.documents:,} documents, {len(demonstrations):,} demonstrations")
     workspace.write_results({"documents": config.documents, "demonstrations": len(demonstrations)})
+
+
+def _draw_attributes(world: World, num: int, folder: Path) -> None:
+    """Demonstrations about attributes, prompts for Ghost Attention, and tests of many turns."""
+    write_dialogs(folder / "attributes.jsonl", world.attribute_demonstrations(num))
+    write_prompts(folder / GHOST_PROMPTS, world.ghost_prompts(num))
+    write_rows(folder / GHOST_TESTS, map(asdict, world.attribute_tests(_ATTRIBUTE_TESTS)))
 
 
 def _write_documents(path: Path, documents: Sequence[Document]) -> None:

@@ -28,8 +28,10 @@ from arriero.records import UserError
 from arriero.road.base import fetched_base, local_base
 from arriero.road.names import VersionsConfig
 from arriero.stages.ablation import AblationConfig
+from arriero.stages.consistency import ConsistencyConfig
 from arriero.stages.evaluate import EvaluateConfig
 from arriero.stages.figures import FiguresConfig
+from arriero.stages.ghost import GhostConfig
 from arriero.stages.ppo import PpoConfig
 from arriero.stages.preferences import PreferencesConfig
 from arriero.stages.pretrain import PretrainConfig
@@ -75,6 +77,12 @@ class WorldConfig(BaseModel):
     )
     held_out_prompts: int = Field(default=256, gt=0, description="prompts of PPO's early stop")
     test_prompts: int = Field(default=1_000, gt=0, description="prompts of each test set")
+    attribute_dialogs: int = Field(
+        default=0,
+        ge=0,
+        description="dialogs about hobbies, languages and figures to learn from, and as many "
+        "prompts for Ghost Attention",
+    )
     safety_share: float = Field(
         default=0.35,
         gt=0,
@@ -125,6 +133,11 @@ class DataConfig(BaseModel):
     safety_test: tuple[str, ...] = Field(
         default=(), description="comparisons by safety held out; none takes some of the others"
     )
+    consistency: tuple[str, ...] = Field(
+        default=(),
+        description="tests whether an instruction of the first turn still holds later; none takes "
+        "the world's",
+    )
     max_dialogs: int = Field(default=0, ge=0, description="most demonstrations; 0 takes all")
 
 
@@ -164,6 +177,8 @@ class Recipe(BaseModel):
     reward: RewardConfig = Field(default_factory=RewardConfig)
     mix: MixConfig = Field(default_factory=MixConfig)
     rejection: RejectionConfig = Field(default_factory=RejectionConfig)
+    ghost: GhostConfig = Field(default_factory=GhostConfig)
+    consistency: ConsistencyConfig = Field(default_factory=ConsistencyConfig)
     ppo: PpoConfig = Field(default_factory=PpoConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     ablation: AblationConfig = Field(default_factory=AblationConfig)
