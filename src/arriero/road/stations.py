@@ -29,12 +29,12 @@ from arriero.road.version_stations import VersionStations, keys_of
 from arriero.stages import corpus, evaluate, pretrain, sft, tokenizer
 from arriero.stages.workspace import Workspace
 
-VERBS = ("tokenizer", "pretrain", "sft", "preferences", "reward", "rejection", "ppo", "evaluate")
-
 
 def names_of(recipe: Recipe) -> StationNames:
     """The folders of a recipe's run."""
-    return station_names(recipe.versions, collects=recipe.data.source == "world")
+    is_world = recipe.data.source == "world"
+    has_ghost = not is_world or recipe.data.world.attribute_dialogs > 0
+    return station_names(recipe.versions, has_ghost=has_ghost, collects=is_world)
 
 
 def names_in(run: Path) -> StationNames:

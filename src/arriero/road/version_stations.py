@@ -19,7 +19,7 @@ from arriero.road.inputs import Inputs, prompts_of
 from arriero.road.names import INPUTS, PRETRAIN, TOKENIZER, TRACKS, StationNames, VersionNames
 from arriero.road.recipe import Recipe
 from arriero.road.run import Step
-from arriero.stages import adoption, ppo, preferences, rejection, reward
+from arriero.stages import adoption, ghost, ppo, preferences, rejection, reward
 from arriero.stages.workspace import Workspace
 
 
@@ -48,6 +48,8 @@ class VersionStations:
             yield self._collected(version)
         for track in TRACKS:
             yield self._reward(version, track)
+        if version.ghost:
+            yield self._ghost(version, version.ghost)
         yield self._rejection(version)
         if version.ppo:
             yield self._ppo(version, version.ppo)
@@ -126,14 +128,36 @@ class VersionStations:
             is_parallel=True,
         )
 
+    def _ghost(self, version: VersionNames, name: str) -> Step:
+        recipe = self.recipe
+        policy = self.names.policies(before=version.number)[-1]
+        return Step(
+            name,
+            "ghost",
+            keys_of(recipe.ghost),
+            (INPUTS, policy),
+            lambda space: ghost.run(
+                recipe.ghost,
+                policy=self._model(policy),
+                prompts=self.inputs.ghost,
+                workspace=space,
+            ),
+            is_parallel=True,
+        )
+
     def _rejection(self, version: VersionNames) -> Step:
         recipe = self.recipe
         policy = self.names.policies(before=version.number)[-1]
+        has_bag = version.number >= recipe.versions.bag_from
+        earlier = [one.rejection for one in self.names.versions if one.number < version.number]
+        bags = earlier if has_bag else []
+        ghosts = [version.ghost] if version.ghost else []
+        needs = (INPUTS, PRETRAIN, policy, version.preferences, *version.rewards.values())
         return Step(
             version.rejection,
             "rejection",
             keys_of(recipe.rejection),
-            (INPUTS, PRETRAIN, policy, version.preferences, *version.rewards.values()),
+            tuple(dict.fromkeys((*needs, *bags, *ghosts))),
             lambda space: rejection.run(
                 recipe.rejection,
                 base=self._model(PRETRAIN),
@@ -143,6 +167,9 @@ class VersionStations:
                 instructions=self.inputs.instructions,
                 corpus_shard=self.run / PRETRAIN / "shard",
                 workspace=space,
+                bags=[self.run / name for name in bags],
+                ghost=[self.run / name / "dialogs.jsonl" for name in ghosts],
+                version=f"v{version.number}",
             ),
             is_parallel=True,
         )

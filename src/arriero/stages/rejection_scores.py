@@ -95,7 +95,7 @@ def name_not_finite(scores: CompositeScores, ids: Sequence[str], workspace: Work
         bad = ~found.isfinite()
         if bad.any():
             places = bad.view(len(ids), -1).any(1).nonzero().flatten().tolist()
-            prompts = list(dict.fromkeys(ids[place] for place in places))
+            prompts = list(dict.fromkeys(ids[int(place)] for place in places))
             named = ", ".join(prompts[:_NAMED])
             more = f" and {len(prompts) - _NAMED} more" if len(prompts) > _NAMED else ""
             workspace.say(

@@ -26,9 +26,10 @@ from arriero.road.drive import newest_chat_model
 from arriero.road.inputs import GHOST_TESTS, Inputs, existing_files, prepare
 from arriero.road.lock import locked
 from arriero.road.manifest import hash_inputs
+from arriero.road.names import INPUTS, PRETRAIN
 from arriero.road.recipe import Recipe
 from arriero.road.run import Step, run_steps
-from arriero.road.stations import INPUTS, PRETRAIN, SFT
+from arriero.road.stations import names_of as folders_of
 from arriero.stages import consistency, ghost
 from arriero.stages.sft import fine_tune
 from arriero.stages.workspace import Workspace, write_json
@@ -98,8 +99,9 @@ def ablate_ghost(recipe: Recipe, run: Path, say: Say, from_runs: Sequence[Path] 
     given = material_of(recipe, from_runs[0]) if from_runs else None
     with locked(run):
         if given is None:
-            run_steps(steps_before(recipe, run, SFT), recipe, run, say)
-            given = material_of(recipe, run, run / SFT / "model")
+            last = folders_of(recipe).sft[-1]
+            run_steps(steps_before(recipe, run, last), recipe, run, say)
+            given = material_of(recipe, run, run / last / "model")
         names = names_of(recipe.ablation.seeds)
         run_steps(steps_of(recipe, run, given, names), recipe, run, say)
         results = {
