@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from arriero.cli import STAGE_VERBS
 from arriero.road.manifest import stage_key
 from arriero.road.recipe import load_recipe
 from arriero.road.run import Step
-from arriero.cli import STAGE_VERBS
 from arriero.road.stations import stations
 from arriero.stages import reward
 from arriero.stages.workspace import Workspace
