@@ -94,8 +94,8 @@ def name_not_finite(scores: CompositeScores, ids: Sequence[str], workspace: Work
     for name, found in (("helpfulness", scores.helpfulness), ("safety", scores.safety)):
         bad = ~found.isfinite()
         if bad.any():
-            places = bad.view(len(ids), -1).any(1).nonzero().flatten().tolist()
-            prompts = list(dict.fromkeys(ids[int(place)] for place in places))
+            places: list[int] = bad.view(len(ids), -1).any(1).nonzero().flatten().tolist()
+            prompts = list(dict.fromkeys(ids[place] for place in places))
             named = ", ".join(prompts[:_NAMED])
             more = f" and {len(prompts) - _NAMED} more" if len(prompts) > _NAMED else ""
             workspace.say(
