@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from arriero.alignment.rollouts import answer_logprobs, answer_values, lay_out
+from arriero.alignment.rollouts import (
+    answer_logprobs,
+    answer_logprobs_and_entropy,
+    answer_values,
+    lay_out,
+)
 from arriero.inference.generate import Sampling, generate
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel, ScoreModel
@@ -35,7 +40,8 @@ def test_trainer_and_sampler_agree_on_the_logprobs() -> None:
         model, PROMPTS, Sampling(temperature=0.8, max_new_tokens=8), seed=4, ends=(2,)
     )
     rollouts = lay_out(PROMPTS, [completions[0] for completions in samples])
-    logprobs, entropy = answer_logprobs(model, rollouts, temperature=0.8)
+    logprobs, entropy = answer_logprobs_and_entropy(model, rollouts, temperature=0.8)
+    assert torch.equal(logprobs, answer_logprobs(model, rollouts, temperature=0.8))
     torch.testing.assert_close(logprobs, rollouts.sampler_logprobs, atol=1e-4, rtol=0)
     assert bool((entropy[rollouts.mask] > 0).all())
     assert bool((entropy[~rollouts.mask] == 0).all())
@@ -63,7 +69,8 @@ def test_no_rows_are_one_without_an_answer() -> None:
     nothing = rollouts.rows(torch.zeros(0, dtype=torch.int64))
     assert not nothing.mask.any()
     assert nothing.lengths.tolist() == [0]
-    logprobs, entropy = answer_logprobs(model, nothing, temperature=0.8)
+    logprobs = answer_logprobs(model, nothing, temperature=0.8)
+    _, entropy = answer_logprobs_and_entropy(model, nothing, temperature=0.8)
     values = answer_values(critic, nothing)
     assert [logprobs.tolist(), entropy.tolist(), values.tolist()] == [[[0.0]]] * 3
     (logprobs.sum() + values.sum()).backward()

@@ -99,9 +99,9 @@ def metrics(space: Workspace) -> list[dict[str, Any]]:
 
 def learned(space: Workspace) -> list[dict[str, Any]]:
     """The metrics without those of the clock and the machine, which no two runs share."""
-    of_the_machine = ("elapsed_s", "memory_gb", "memory_peak_gb", "energy_wh", "co2_g")
+    of_the_machine = ("memory_gb", "memory_peak_gb", "energy_wh", "co2_g", "generation_share")
     return [
-        {key: value for key, value in line.items() if key not in of_the_machine}
+        {k: v for k, v in line.items() if k not in of_the_machine and not k.endswith("_s")}
         for line in metrics(space)
     ]
 

@@ -19,6 +19,8 @@ from arriero.records import Message, Prompt
 from arriero.stages import ppo, ppo_update
 from arriero.stages.learner import Learner
 from arriero.stages.ppo import PpoConfig
+from arriero.stages.ppo_alarms import Check
+from arriero.stages.ppo_held_out import HeldOut
 from arriero.stages.sampling import ChatModel
 from arriero.stages.workspace import ALONE, Workspace
 from arriero.training.optimizer import OptimizerConfig
@@ -216,11 +218,11 @@ def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[Tenso
     """Held-out scores as given; returns the policy's weights at each check."""
     seen: list[Tensor] = []
 
-    def score(config: PpoConfig, learner: Learner, *rest: Any, **more: Any) -> float:
+    def check(self: Any, config: PpoConfig, learner: Learner, *rest: Any) -> Check:
         seen.append(weights(learner.policy.model))
-        return scores[len(seen) - 1]
+        return Check([scores[len(seen) - 1]], [])
 
-    monkeypatch.setattr(ppo, "_held_out_score", score)
+    monkeypatch.setattr(HeldOut, "check", check)
     return seen
 
 

@@ -66,16 +66,38 @@ def lay_out(prompts: Sequence[Sequence[int]], completions: Sequence[Completion])
     return Rollouts(tokens, mask, logprobs, mask.sum(1))
 
 
-def answer_logprobs(
-    model: LanguageModel, rollouts: Rollouts, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """Log-probability and the distribution's entropy at each answer token.
+def answer_logprobs(model: LanguageModel, rollouts: Rollouts, temperature: float) -> Tensor:
+    """Log-probability of each answer token: [B, T], 0 outside the mask.
 
     Only the positions that predict an answer token go through the language head.
+    """
+    logits, tokens, rows, columns = _predictions(model, rollouts)
+    chosen = token_logprobs(logits, tokens[rows, columns], temperature)
+    return torch.zeros(tokens.shape, device=logits.device).index_put((rows, columns), chosen)
+
+
+@torch.no_grad()
+def answer_logprobs_and_entropy(
+    model: LanguageModel, rollouts: Rollouts, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """As `answer_logprobs`, with the distribution's entropy at each answer token; no gradient.
 
     Returns:
-        Two tensors [B, T], 0 outside the mask: log-probabilities (with gradient where the model
-        has one) and entropies (without).
+        Two tensors [B, T], 0 outside the mask: log-probabilities and entropies, in nats.
+    """
+    logits, tokens, rows, columns = _predictions(model, rollouts)
+    chosen = token_logprobs(logits, tokens[rows, columns], temperature)
+    logprobs, spread = (torch.zeros(tokens.shape, device=logits.device) for _ in range(2))
+    logprobs[rows, columns] = chosen
+    spread[rows, columns] = entropy(logits / temperature)
+    return logprobs, spread
+
+
+def _predictions(model: LanguageModel, rollouts: Rollouts) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Logits [N, V] before each answer token, all tokens [B, T], and the answer's places in them.
+
+    Returns:
+        Logits, tokens, rows [N] and columns [N] of the answer tokens.
     """
     device = model.lm_head.weight.device
     tokens, mask = rollouts.tokens.to(device), rollouts.mask.to(device)
@@ -88,12 +110,7 @@ def answer_logprobs(
     # Through the model's own forward pass, which brings shares of its weights together.
     with model.lm_head.register_forward_pre_hook(predicting):
         logits = model(tokens).float()
-    chosen = token_logprobs(logits, tokens[rows, columns], temperature)
-    logprobs = torch.zeros(mask.shape, device=device).index_put((rows, columns), chosen)
-    with torch.no_grad():
-        spread = torch.zeros(mask.shape, device=device)
-        spread[rows, columns] = entropy(logits / temperature)
-    return logprobs, spread
+    return logits, tokens, rows, columns
 
 
 def answer_values(critic: ScoreModel, rollouts: Rollouts) -> Tensor:

@@ -85,6 +85,16 @@ def score_sequences(
     return torch.tensor([score_of[tuple(sequence)] for sequence in sequences])
 
 
+def same_tokens(folder: Path, tokenizer: Tokenizer) -> None:
+    """Check that a reward model speaks the policy's tokens.
+
+    Raises:
+        UserError: its tokenizer is another one.
+    """
+    if load_tokenizer(folder).fingerprint != tokenizer.fingerprint:
+        raise UserError(f"{folder}: its tokenizer is not the policy's; train both on one tokenizer")
+
+
 @dataclass(frozen=True)
 class RewardModels:
     """The helpfulness and the safety model, which score together."""
@@ -113,10 +123,7 @@ class RewardModels:
             UserError: a folder is no reward model, or its tokenizer is another one.
         """
         for folder in (helpfulness, safety):
-            if load_tokenizer(folder).fingerprint != tokenizer.fingerprint:
-                raise UserError(
-                    f"{folder}: its tokenizer is not the policy's; train both on one tokenizer"
-                )
+            same_tokens(folder, tokenizer)
         return cls(model_of(helpfulness), model_of(safety))
 
     def score(

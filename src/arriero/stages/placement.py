@@ -102,23 +102,29 @@ def gathered(model: Model, workspace: Workspace) -> Model | None:
     return _plain(model, tensors) if workspace.ranks.is_first else None
 
 
-def whole_copy(model: Model, workspace: Workspace) -> Model:
+def whole_copy(model: Model, workspace: Workspace, precision: Precision = "float32") -> Model:
     """The whole model as it is now, on every rank, where its shares lie; all ranks call it.
 
     Adapters are merged into it. It does not follow the model: let go of it before it learns on.
 
-    One process alone gets its model back as it is.
+    Args:
+        precision: bfloat16 takes half the room, and is rounded.
+
+    One process alone gets its model back as it is, if that is in float32.
     """
-    if workspace.ranks.mesh is None:
+    if workspace.ranks.mesh is None and precision == "float32":
         return model
-    return _plain(model, dict(whole_tensors(model)))
+    dtype = torch.bfloat16 if precision == "bfloat16" else None
+    return _plain(model, dict(whole_tensors(model)), dtype)
 
 
-def _plain(model: Model, tensors: Mapping[str, Tensor]) -> Model:
-    """A model of its own with the weights of a whole state dict."""
+def _plain(model: Model, tensors: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> Model:
+    """A model of its own with the weights of a whole state dict, of another type if `dtype` is."""
     with torch.device("meta"):
         plain = type(model)(model.config)
-    plain.load_state_dict(merged_state(model, tensors), assign=True)
+    # Merged before they are rounded: an adapter is less than what rounding takes away.
+    whole = {name: tensor.to(dtype) for name, tensor in merged_state(model, tensors).items()}
+    plain.load_state_dict(whole, assign=True)
     if isinstance(plain, LanguageModel):
         plain.tie()
     return plain.requires_grad_(False)

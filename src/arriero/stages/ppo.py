@@ -4,6 +4,9 @@ Departures, none of them in the paper: k1 KL a token, gamma 1 and lambda 0.95, a
 that starts from the helpfulness model, whitened advantages. Early stopping is the paper's: the
 policy that scores best on held-out prompts is the result.
 
+A general reward model that neither trains nor chooses watches for reward hacking (section 3.4), and
+figures that no healthy run has raise an alarm; see `ppo_alarms`.
+
 All ranks of a job work on it: models lie in shares, each rank samples some of the prompts from a
 whole copy of the policy, and takes its part of each mini-batch.
 """
@@ -21,13 +24,14 @@ from torch import device as Device
 from arriero.alignment.scoring import RewardModels
 from arriero.data.prompts import read_prompts
 from arriero.data.shards import row_order
-from arriero.inference.generate import Sampling
 from arriero.model.lora import count_trained
 from arriero.records import Prompt, Stopped
 from arriero.stages.learner import Learner, adapter_learner, full_learner
 from arriero.stages.placement import gathered, read_score_model, spread
+from arriero.stages.ppo_alarms import Check, Watch
 from arriero.stages.ppo_config import PpoConfig
-from arriero.stages.ppo_iteration import iterate, sampled, scored
+from arriero.stages.ppo_held_out import HeldOut, examples, mean_score, read_general
+from arriero.stages.ppo_iteration import iterate
 from arriero.stages.ppo_update import Guards
 from arriero.stages.recording import open_meter
 from arriero.stages.sampling import ChatModel
@@ -36,7 +40,7 @@ from arriero.stages.workspace import Workspace
 from arriero.training.checkpoint import load_checkpoint, write_checkpoint
 from arriero.training.meters import TimeLeft
 from arriero.training.pages import keep_pages
-from arriero.training.stopping import StopRequest, stop_requests
+from arriero.training.stopping import stop_requests
 
 __all__ = ["PpoConfig", "run"]
 
@@ -49,36 +53,48 @@ def run(
     prompts: Sequence[Path],
     held_out: Sequence[Path],
     workspace: Workspace,
+    general: Path | None = None,
 ) -> None:
     """Move the policy `start` up the composite reward; the best on held-out prompts is kept.
+
+    Args:
+        start: folder of the chat model; where the policy starts and what it must not stray from.
+        rewards: folders of the helpfulness and the safety model.
+        prompts: files of what answers are sampled to.
+        held_out: files of prompts for early stopping.
+        general: folder of a reward model that judges the answers to them beside the others.
 
     SIGTERM and Ctrl-C end it with a checkpoint: at once while answers are sampled, and after the
     iteration under way once that has begun to learn.
 
     Raises:
         Stopped: the process was asked to stop, and what was learned is in a checkpoint.
-        UserError: three updates in a row were not fit to be taken.
+        UserError: three updates in a row were not fit to be taken, or answers have no finite
+            scores.
     """
     keep_pages()
     ranks = workspace.ranks
     learner, reference, judges = _models(config, start, rewards, workspace)
-    usable = reference.fitting(list(read_prompts(prompts)), config.max_new_tokens)
-    checked = reference.fitting(list(read_prompts(held_out)), config.max_new_tokens)
-    checked = checked[: config.held_out_prompts]
-    guards = Guards(config.optimizer.clip)
+    usable, too_long = _fitting(config, reference, prompts, workspace)
+    checked, _ = _fitting(config, reference, held_out, workspace)
+    judge = None if general is None else read_general(general, reference.tokenizer, workspace)
+    held = HeldOut(checked[: config.held_out_prompts], judges, judge)
+    guards, watch = Guards(config.optimizer.clip), Watch(config.rollout_precision)
     modules, optimizers = learner.modules(), learner.optimizers()
     num_samples = min(config.samples, len(usable))
     with stop_requests() as stop:
         state = load_checkpoint(workspace.checkpoints, modules, optimizers, ranks=ranks)
         if state is None:
-            begin = _held_out_score(config, learner, judges, checked, workspace, stop)
-            state = {"step": 0, "start": begin, "best": begin, "best_iteration": 0}
-            workspace.say(f"held-out score at the start {begin:.3f}")
+            check = held.check(config, learner, workspace, stop)
+            watch.check(check)
+            state = _begun(check, watch)
+            workspace.say(f"held-out score at the start {state['start']:.3f}")
         state = {"stopped": False, "guards": {}} | state
         guards.load_state(state["guards"])
+        watch.load_state(state["watch"])
 
         def save(done: int) -> None:
-            state.update(step=done, guards=guards.state())
+            state.update(step=done, guards=guards.state(), watch=watch.state())
             write_checkpoint(
                 workspace.checkpoints, done, modules, optimizers, state, ranks=ranks
             ).wait()
@@ -110,9 +126,11 @@ def run(
                     raise
                 done = iteration + 1
                 if done % config.held_out_every == 0 or done == config.iterations:
-                    score = _held_out_score(config, learner, judges, checked, workspace)
-                    figures["held_out"] = score
-                    _keep_best(config, learner, state, done, score)
+                    check = held.check(config, learner, workspace)
+                    watch.check(check)
+                    figures |= _figures(check)
+                    _keep_best(config, learner, state, done, figures)
+                _alarm(watch, figures, workspace)
                 meter.write(figures | {"num_steps": config.iterations})
                 _say(workspace, figures, config.iterations, left)
                 # One rank that was asked is enough, and all leave after the same iteration.
@@ -122,18 +140,72 @@ def run(
                     save(done)
                 if signal and not is_last:
                     raise Stopped(signal)
-    _leave(config, learner, checked, state, workspace)
+    _leave(config, learner, held, state, watch, too_long, workspace)
+
+
+def _fitting(
+    config: PpoConfig, model: ChatModel, files: Sequence[Path], workspace: Workspace
+) -> tuple[list[Prompt], int]:
+    """The prompts of files that leave room for an answer, and how many do not."""
+    prompts = list(read_prompts(files))
+    usable = model.fitting(prompts, config.max_new_tokens)
+    too_long = len(prompts) - len(usable)
+    if too_long:
+        workspace.say(
+            f"{too_long} of {len(prompts)} prompts are left out: they leave no room for "
+            f"{config.max_new_tokens} tokens"
+        )
+    return usable, too_long
+
+
+def _figures(check: Check) -> dict[str, float]:
+    """Means of a check on held-out prompts."""
+    figures = {"held_out": mean_score(check.composite)}
+    if any(score is not None for score in check.general):
+        figures["held_out_general"] = mean_score(check.general)
+    return figures
+
+
+def _begun(check: Check, watch: Watch) -> dict[str, Any]:
+    """The state before the first iteration."""
+    figures = _figures(check)
+    start = figures["held_out"]
+    return {
+        "step": 0,
+        "start": start,
+        "best": start,
+        "best_iteration": 0,
+        # Of the general model, where there is one, at the start and of what is kept.
+        "general": [figures.get("held_out_general")] * 2,
+        "watch": watch.state(),
+    }
 
 
 def _keep_best(
-    config: PpoConfig, learner: Learner, state: dict[str, Any], done: int, score: float
+    config: PpoConfig,
+    learner: Learner,
+    state: dict[str, Any],
+    done: int,
+    figures: dict[str, float],
 ) -> None:
     """Keep the policy if none scored better; enough worse scores in a row are the end."""
-    if score > state["best"]:
+    if figures["held_out"] > state["best"]:
         learner.keep_policy()
-        state.update(best=score, best_iteration=done)
+        state.update(best=figures["held_out"], best_iteration=done)
+        state["general"][1] = figures.get("held_out_general")
     stale = (done - state["best_iteration"]) // config.held_out_every
     state["stopped"] = stale >= config.patience
+
+
+def _alarm(watch: Watch, figures: dict[str, Any], workspace: Workspace) -> None:
+    """Say what is wrong when it begins, and as long as it lasts keep its name in the figures."""
+    before = {name: found["last"] for name, found in watch.found.items()}
+    alarms = watch.alarms(figures)
+    if alarms:
+        figures["alarms"] = sorted(alarms)
+    for name, line in alarms.items():
+        if before.get(name) != figures["iteration"] - 1:
+            workspace.say(f"ALARM ({name}): {line}")
 
 
 def _models(
@@ -166,8 +238,10 @@ def _models(
 def _leave(
     config: PpoConfig,
     learner: Learner,
-    checked: Sequence[Prompt],
+    held: HeldOut,
     state: dict[str, Any],
+    watch: Watch,
+    too_long: int,
     workspace: Workspace,
 ) -> None:
     """Write the best policy and the results."""
@@ -176,38 +250,22 @@ def _leave(
         return
     best = replace(learner.best, model=model)
     save_chat_model(best.model, best.tokenizer, workspace.model)
+    general = {}
+    if held.general is not None:
+        general = dict(zip(("general_start", "general_best"), state["general"], strict=True))
     workspace.write_results(
         {
             "iterations": state["step"],
             "best_iteration": state["best_iteration"],
             "held_out_start": state["start"],
             "held_out_best": state["best"],
+            **general,
             "stopped_early": state["stopped"],
-            "samples": _examples(config, best, checked[:6], workspace.seed),
+            "prompts_too_long": too_long,
+            "alarms": watch.found,
+            "samples": examples(config, best, held.prompts[:6], workspace.seed),
         }
     )
-
-
-def _held_out_score(
-    config: PpoConfig,
-    learner: Learner,
-    judges: RewardModels,
-    prompts: Sequence[Prompt],
-    workspace: Workspace,
-    stop: StopRequest | None = None,
-) -> float:
-    """Mean composite raw score of one sampled answer to each held-out prompt.
-
-    Raises:
-        Stopped: a rank was asked to stop by `stop`.
-    """
-    policy = learner.policy.whole(workspace)
-    answers = sampled(config, policy, prompts, workspace.seed + 7, workspace, stop)
-    if workspace.ranks.is_first:
-        sample = _examples(config, policy, prompts[:1], workspace.seed)[0]
-        workspace.show(sample["prompt"], sample["answer"])
-    del policy  # a whole copy, which need not lie beside what scores
-    return float(scored(judges, prompts, answers, workspace).composite.mean())
 
 
 def _say(workspace: Workspace, figures: dict[str, Any], iterations: int, left: TimeLeft) -> None:
@@ -217,14 +275,3 @@ def _say(workspace: Workspace, figures: dict[str, Any], iterations: int, left: T
         f"KL {figures['kl']:.3f}  length {figures['length']:.1f}{held_out}  "
         f"{left.after(figures['iteration'])}"
     )
-
-
-def _examples(
-    config: PpoConfig, policy: ChatModel, prompts: Sequence[Prompt], seed: int
-) -> list[dict[str, str]]:
-    sampling = Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
-    answers = policy.answers(prompts, sampling, seed=seed)
-    return [
-        {"prompt": prompt.messages[-1].content, "answer": samples[0].text}
-        for prompt, samples in zip(prompts, answers, strict=True)
-    ]

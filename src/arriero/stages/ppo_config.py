@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from arriero.model.lora import LoraConfig
 from arriero.stages.learner import CriticSource
 from arriero.training.optimizer import OptimizerConfig, completed_by
+from arriero.training.parallel import Precision
 
 _OPTIMIZER = OptimizerConfig(peak=1e-6, warmup_steps=0, final_share=1.0)
 
@@ -28,6 +29,10 @@ class PpoConfig(BaseModel):
     gamma: float = Field(default=1.0, gt=0, le=1, description="discount a token; ours")
     lam: float = Field(default=0.95, ge=0, le=1, description="lambda of GAE; ours")
     temperature: float = Field(default=1.0, gt=0, description="temperature of the rollouts")
+    rollout_precision: Precision = Field(
+        default="float32",
+        description="type that answers are sampled in; what is learned from is float32; ours",
+    )
     max_new_tokens: int = Field(default=512, gt=0, description="longest answer in tokens")
     critic_from: CriticSource = Field(
         default="helpfulness",

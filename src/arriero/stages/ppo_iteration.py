@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from arriero.alignment.rollouts import lay_out
 from arriero.alignment.scoring import CompositeScores, RewardModels
+from arriero.equations.intervals import standard_error
+from arriero.equations.logprobs import kl_k3
 from arriero.equations.masked import whiten
 from arriero.equations.repetition import repeated_ngram_share
 from arriero.inference.generate import Sampling
@@ -19,7 +22,7 @@ from arriero.stages.ppo_config import PpoConfig
 from arriero.stages.ppo_update import Guards, MiniBatch, Old, Step, divided, mini_batches, update
 from arriero.stages.recording import note_skipped
 from arriero.stages.sampling import Answer, ChatModel, composite_scores
-from arriero.stages.workspace import Workspace
+from arriero.stages.workspace import Ranks, Workspace
 from arriero.training.stopping import StopRequest
 
 _MOST_SKIPPED = 3
@@ -49,14 +52,21 @@ def iterate(
     """
     ranks = workspace.ranks
     seed = workspace.seed * 100_003 + iteration
-    flat = sampled(config, learner.policy.whole(workspace), prompts, seed, workspace, stop)
+    clock = Stopwatch()
+    policy = learner.policy.whole(workspace, config.rollout_precision)
+    flat = sampled(config, policy, prompts, seed, workspace, stop)
+    del policy  # a whole copy, which need not lie beside what scores and learns
+    clock.lap("generation")
     scores = scored(judges, prompts, flat, workspace)
+    clock.lap("scoring")
+    prompts, flat, scores = _with_scores(prompts, flat, scores, iteration, workspace)
     # Whitened as scalars, over the whole batch, before the KL term comes in.
     whitened = whiten(scores.composite, torch.ones(len(prompts), dtype=torch.bool))
     rollouts = lay_out([a.prompt_ids for a in flat], [a.completion for a in flat])
     lengths = [len(answer.ids) for answer in flat]
     divisions = divided(lengths, config.mini_batch, seed, workspace.device, ranks)
     found = mini_batches(config, learner, reference, rollouts, whitened, divisions, ranks)
+    clock.lap("forward")
     steps: list[Step] = []
     for number, batch in enumerate(found):
         policy_learns = iteration >= config.critic_warmup
@@ -70,12 +80,14 @@ def iterate(
                 f"iteration {iteration + 1}; lower ppo.optimizer.peak or ppo.critic_peak (the "
                 "last checkpoint is whole)"
             )
+    clock.lap("update")
     return {
         "iteration": iteration + 1,
         "step": iteration,
         **_of_answers(flat, scores, rollouts.lengths),
         **_of_tokens(found, len(prompts), workspace),
-        **_of_updates(steps, found),
+        **_of_updates(steps, found, ranks),
+        **clock.figures(),
     }
 
 
@@ -103,6 +115,60 @@ def scored(
     """Raw scores of an answer to each prompt; the same ones on any number of ranks."""
     tagged = torch.tensor([prompt.track == "safety" for prompt in prompts])
     return composite_scores(judges, answers, tagged, workspace.ranks)
+
+
+class Stopwatch:
+    """Seconds of the parts of an iteration on this rank, and the share of the first one."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, float] = {}
+        self._before = time.perf_counter()
+
+    def lap(self, part: str) -> None:
+        """What was done since the last call, or since the start, was this."""
+        now = time.perf_counter()
+        self._parts[part] = now - self._before
+        self._before = now
+
+    def figures(self) -> dict[str, float]:
+        """Seconds by part, and the share of generation, for which the paper gathers the weights."""
+        seconds = {f"{part}_s": spent for part, spent in self._parts.items()}
+        whole = max(sum(seconds.values()), 1e-9)
+        return {**seconds, "generation_share": self._parts["generation"] / whole}
+
+
+def _with_scores(
+    prompts: Sequence[Prompt],
+    answers: Sequence[Answer],
+    scores: CompositeScores,
+    iteration: int,
+    workspace: Workspace,
+) -> tuple[list[Prompt], list[Answer], CompositeScores]:
+    """Without the answers that a reward model has no finite score for; each is named.
+
+    Raises:
+        UserError: fewer than two are left, of which nothing can be learned.
+    """
+    is_known = scores.helpfulness.isfinite() & scores.safety.isfinite()
+    for place in (~is_known).nonzero().flatten().tolist():
+        pair = {"helpfulness": scores.helpfulness[place], "safety": scores.safety[place]}
+        models = [name for name, score in pair.items() if not bool(score.isfinite())]
+        note_skipped(
+            workspace,
+            f"iteration {iteration + 1}: an answer to prompt {prompts[place].id} is left out: no "
+            f"finite score by the model of {' and '.join(models)}",
+            {"step": iteration, "prompt": prompts[place].id, "no_finite_score_by": models},
+        )
+    kept = is_known.nonzero().flatten().tolist()
+    if len(kept) < 2:
+        raise UserError(
+            f"iteration {iteration + 1}: of {len(prompts)} answers {len(kept)} have finite scores "
+            "by both reward models; train them again"
+        )
+    if len(kept) < len(prompts):
+        parts = (scores.helpfulness, scores.safety, scores.composite)
+        scores = CompositeScores(*(part[is_known] for part in parts))
+    return [prompts[place] for place in kept], [answers[place] for place in kept], scores
 
 
 def _note_skipped(
@@ -142,25 +208,33 @@ def _of_answers(
 def _of_tokens(
     found: Sequence[MiniBatch], num_answers: int, workspace: Workspace
 ) -> dict[str, float]:
-    """KL an answer; entropy and the sampler's distance from the trainer a token."""
+    """KL an answer with its standard error; entropy and the sampler's distance a token.
+
+    `kl` is what the reward bears (k1), `kl_k3` the estimate that cannot be negative.
+    """
     parts: list[Old] = [part for batch in found for part in batch.parts]
-    kl, entropy, gap = workspace.ranks.sums(
-        [
-            sum(float(part.kl.sum()) for part in parts),
-            sum(float(part.entropy.sum()) for part in parts),
-            sum(float(part.gap.sum()) for part in parts),
-        ]
-    )
+    sums = [0.0] * 5
+    for part in parts:
+        of_answers = part.kl.double().sum(1)
+        # kl is 0 outside the mask, where k3 is 0 too.
+        k3 = kl_k3(part.kl, torch.zeros_like(part.kl))
+        summed = (of_answers, of_answers.square(), k3, part.entropy, part.gap)
+        sums = [total + float(values.sum()) for total, values in zip(sums, summed, strict=True)]
+    kl, squares, k3, entropy, gap = workspace.ranks.sums(sums)
     num_tokens = sum(batch.num_tokens for batch in found)
     return {
         "kl": kl / num_answers,
+        "kl_error": standard_error(kl, squares, num_answers),
+        "kl_k3": k3 / num_answers,
         "entropy": entropy / num_tokens,
         "sampler_gap": gap / num_tokens,
     }
 
 
-def _of_updates(steps: Sequence[Step], found: Sequence[MiniBatch]) -> dict[str, float]:
-    """Means over the updates, that of the ratio of the first one alone."""
+def _of_updates(
+    steps: Sequence[Step], found: Sequence[MiniBatch], ranks: Ranks
+) -> dict[str, float]:
+    """Means over the updates; of the first one the mean ratio, and the one farthest from 1."""
 
     def mean(values: Sequence[float]) -> float:
         return sum(values) / len(steps)
@@ -168,6 +242,7 @@ def _of_updates(steps: Sequence[Step], found: Sequence[MiniBatch]) -> dict[str, 
     return {
         "clip_share": mean([step.clip_share for step in steps]),
         "ratio_first": steps[0].ratio,
+        "ratio_gap": max(ranks.from_shares(steps[0].ratio_gap)),
         "policy_loss": mean([step.policy_loss for step in steps]),
         "value_loss": mean([step.value_loss for step in steps]),
         "grad_norm": mean([step.grad_norm for step in steps]),

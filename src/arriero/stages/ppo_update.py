@@ -15,9 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arriero.alignment.rollouts import Rollouts, answer_logprobs, answer_values
+from arriero.alignment.rollouts import (
+    Rollouts,
+    answer_logprobs,
+    answer_logprobs_and_entropy,
+    answer_values,
+)
 from arriero.equations.advantage import generalized_advantages
-from arriero.equations.masked import masked_sum, whiten
+from arriero.equations.masked import masked_sum, select, whiten
 from arriero.equations.ppo import clip_share, explained_variance, policy_loss, value_loss
 from arriero.equations.reward import penalized_rewards
 from arriero.inference.batches import dealt
@@ -111,7 +116,11 @@ class MiniBatch:
 
 @dataclass(slots=True)
 class Step:
-    """What happened in one update, over all ranks: losses, ratio and clipping a token."""
+    """What happened in one update, over all ranks: losses, ratio and clipping a token.
+
+    Attributes:
+        ratio_gap: how far any of the ratios was from 1, of this rank's share alone.
+    """
 
     policy_loss: float
     value_loss: float
@@ -120,6 +129,7 @@ class Step:
     grad_norm: float
     critic_grad_norm: float
     verdict: Verdict = "ok"
+    ratio_gap: float = 0.0
 
 
 def divided(
@@ -165,8 +175,10 @@ def as_they_were(
     rollouts = everything.rows(rows)
     score = whitened[rows] if len(rows) else whitened.new_zeros(1)
     mask = rollouts.mask.to(learner.critic.score.weight.device)
-    logprobs, spread = answer_logprobs(learner.policy.model, rollouts, config.temperature)
-    starting, _ = answer_logprobs(reference.model, rollouts, config.temperature)
+    logprobs, spread = answer_logprobs_and_entropy(
+        learner.policy.model, rollouts, config.temperature
+    )
+    starting = answer_logprobs(reference.model, rollouts, config.temperature)
     values = answer_values(learner.critic, rollouts)
     rewards = penalized_rewards(score.to(mask.device), logprobs, starting, mask, config.beta)
     advantages, returns = generalized_advantages(rewards, values, mask, config.gamma, config.lam)
@@ -242,13 +254,13 @@ def update(
 
     Where the guards find it unfit, both are left as they were.
     """
-    sums = [0.0] * 4
+    sums, ratio_gap = [0.0] * 4, 0.0
     for optimizer in learner.optimizers().values():
         optimizer.zero_grad(set_to_none=True)
     for old in batch.parts:
         mask = old.mask
         with torch.set_grad_enabled(policy_learns):
-            logprobs, _ = answer_logprobs(learner.policy.model, old.rollouts, config.temperature)
+            logprobs = answer_logprobs(learner.policy.model, old.rollouts, config.temperature)
             loss = policy_loss(logprobs, old.logprobs, old.advantages, mask, config.clip)
             surrogate = masked_sum(loss, mask)
         if policy_learns:
@@ -257,7 +269,9 @@ def update(
         distance = masked_sum(value_loss(values, old.values, old.returns, mask), mask)
         (distance / batch.num_tokens).backward()
         with torch.no_grad():
-            ratio = masked_sum((logprobs - old.logprobs).exp(), mask)
+            ratios = (logprobs - old.logprobs).exp()
+            ratio = masked_sum(ratios, mask)
+            ratio_gap = max(ratio_gap, float(select((ratios - 1).abs(), mask).max()))
             clipped = clip_share(logprobs, old.logprobs, mask, config.clip) * mask.sum()
         for place, value in enumerate((surrogate, distance, ratio, clipped)):
             sums[place] += float(value.detach())
@@ -265,7 +279,7 @@ def update(
     norm, critic_norm = (
         _clip(model, config.optimizer.clip) for model in (learner.policy.model, learner.critic)
     )
-    step = Step(surrogate, distance, ratio, clipped, norm, critic_norm)
+    step = Step(surrogate, distance, ratio, clipped, norm, critic_norm, ratio_gap=ratio_gap)
     step.verdict = guards.judge(step, policy_learns)
     if step.verdict == "ok":
         if policy_learns:

@@ -19,7 +19,7 @@ from arriero.stages.workspace import ALONE, Ranks, Workspace
 from arriero.tokenizer.chat import encode_prompt
 from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
-from arriero.training.parallel import reshard
+from arriero.training.parallel import Precision, reshard
 from arriero.training.stopping import StopRequest
 
 
@@ -79,12 +79,13 @@ class ChatModel:
         """Open a folder on the ranks of a job, in shares; alone as `load`."""
         return cls(read_language_model(folder, workspace, "float32").eval(), load_tokenizer(folder))
 
-    def whole(self, workspace: Workspace) -> ChatModel:
+    def whole(self, workspace: Workspace, precision: Precision = "float32") -> ChatModel:
         """What answers can be sampled from: a whole copy of a model in shares, on every rank.
 
-        Alone the model itself. It is the model as it is now: let go of it before that learns on.
+        Alone and in float32 the model itself. It is the model as it is now: let go of it before
+        that learns on.
         """
-        return replace(self, model=whole_copy(self.model, workspace))
+        return replace(self, model=whole_copy(self.model, workspace, precision))
 
     def answers(
         self,
