@@ -18,6 +18,7 @@ STAGE_VERBS = {
     "sft": "fine-tune it on demonstrations (section 3.1)",
     "preferences": "collect or take over comparisons (section 3.2.1)",
     "reward": "train both reward models (section 3.2.2)",
+    "ghost": "make dialogs for Ghost Attention (section 3.3)",
     "rejection": "rejection sampling and fine-tuning on the best (section 3.2.3)",
     "ppo": "proximal policy optimization (section 3.2.3)",
     "evaluate": "compare all versions (section 3.4)",
