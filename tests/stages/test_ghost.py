@@ -6,6 +6,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +213,56 @@ def test_asked_to_stop_it_goes_on_with_the_same_bytes(
     assert calls == [5]  # lists, two parts, of which one was given up, and two parts more
     for name in ("lists.json", "dialogs.jsonl", "control.jsonl", "results.json"):
         assert (stopped.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+JOB = """
+import sys
+from pathlib import Path
+
+import torch
+
+from arriero.stages import ghost
+from arriero.stages.ghost import GhostConfig
+from arriero.stages.workspace import Workspace
+
+config, policy, prompts, folder = sys.argv[1:]
+ghost._PROMPTS_A_PART = 2
+space = Workspace(Path(folder), 0, torch.device("cpu"), print)
+ghost.run(
+    GhostConfig.model_validate_json(config),
+    policy=Path(policy),
+    prompts=[Path(prompts)],
+    workspace=space,
+)
+"""
+
+
+def start(prompts: Path, policy: Path, folder: Path) -> subprocess.Popen[bytes]:
+    folder.mkdir(exist_ok=True)
+    given = (SMALL.model_dump_json(), str(policy), str(prompts), str(folder))
+    return subprocess.Popen([sys.executable, "-c", JOB, *given], stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_killed_between_any_two_parts_it_goes_on_with_the_same_bytes(
+    prompts: Path, wide_folder: Path, tmp_path: Path
+) -> None:
+    """kill -9 of a real process, once its lists and then once each of its parts are there."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(prompts, wide_folder, whole).wait(60) == 0
+    parts = [f"samples/part-{number:05d}.jsonl" for number in range(5)]
+    for sign in ("lists.json", *parts):
+        process = start(prompts, wide_folder, killed)
+        deadline = time.monotonic() + 60
+        while not (killed / sign).exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start(prompts, wide_folder, killed).wait(60) == 0
+    for name in ("lists.json", "dialogs.jsonl", "control.jsonl", "results.json", *parts):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_the_seed_decides(prompts: Path, wide_folder: Path, workspace: NewWorkspace) -> None:
