@@ -32,8 +32,8 @@ GHOST_PROMPTS = "prompts-ghost.jsonl"
 GHOST_TESTS = "prompts-ghost-test.jsonl"
 
 _FEW_SHOT = 3
-# Forty of each of the seven kinds that are tested.
-_ATTRIBUTE_TESTS = 280
+# Forty of each of the eight kinds that are tested.
+_ATTRIBUTE_TESTS = 320
 
 
 @dataclass(frozen=True)

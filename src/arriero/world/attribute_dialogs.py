@@ -42,6 +42,7 @@ SKILL_SHARES = {
 ASKED_SHARE = 0.75
 RULE_SHARE = 0.15
 MOST_TURNS = 24
+TESTED_TURNS = 30
 
 
 def instruction_of(values: Mapping[str, str], rng: random.Random) -> str:
@@ -87,7 +88,8 @@ def ghost_prompts(tasks: Tasks, num: int) -> list[Prompt]:
     rng = random.Random(f"ghost/{tasks.valley.seed}")
     prompts: list[Prompt] = []
     for number in range(num):
-        pairs = [_ordinary(tasks, "training", rng) for _ in range(_num_turns(rng) - 1)]
+        num_turns = rng.randint(2, MOST_TURNS)
+        pairs = [_ordinary(tasks, "training", rng) for _ in range(num_turns - 1)]
         category = "ordinary"
         last = _ordinary(tasks, "training", rng)[0]
         if rng.random() < ASKED_SHARE:
@@ -99,12 +101,12 @@ def ghost_prompts(tasks: Tasks, num: int) -> list[Prompt]:
 
 
 def attribute_tests(
-    tasks: Tasks, attributes: Attributes, num: int, num_turns: int = MOST_TURNS
+    tasks: Tasks, attributes: Attributes, num: int, num_turns: int = TESTED_TURNS
 ) -> list[ConsistencyTest]:
     """`num` tests, by turns of every kind, trained and not; ordinary turns of the test part."""
     rng = random.Random(f"ghost test/{tasks.valley.seed}")
     wanted = [(kind, True) for kind in TRAINED_KINDS]
-    wanted += [(kind, False) for kind in ("hobby", "figure", "home", SENTENCE)]
+    wanted += [(kind, False) for kind in (*KINDS, SENTENCE)]
     tests: list[ConsistencyTest] = []
     for number in range(num):
         kind, trained = wanted[number % len(wanted)]
@@ -154,9 +156,9 @@ def _messages(pairs: Sequence[tuple[str, str]]) -> tuple[Message, ...]:
     )
 
 
-def _num_turns(rng: random.Random) -> int:
+def _few_turns(rng: random.Random) -> int:
     """2 to MOST_TURNS, short dialogs more often."""
-    return min(rng.randint(2, MOST_TURNS), rng.randint(2, MOST_TURNS + 8))
+    return min(rng.randint(2, MOST_TURNS) for _ in range(3))
 
 
 def _ordinary_task(tasks: Tasks, part: Part, rng: random.Random) -> Task:
@@ -193,13 +195,13 @@ def _named(attributes: Attributes, rng: random.Random) -> tuple[str, str]:
 def _repeated(tasks: Tasks, attributes: Attributes, rng: random.Random) -> list[tuple[str, str]]:
     """Several turns, each with the instruction: how Ghost Attention samples."""
     instruction, values = _drawn_instruction(attributes, rng)
-    count = min(_num_turns(rng), _num_turns(rng))
+    count = _few_turns(rng)
     return [_turn_under(tasks, instruction, values, rng, asked=0.3) for _ in range(count)]
 
 
 def _without(tasks: Tasks, rng: random.Random) -> list[tuple[str, str]]:
     """Several turns, and no instruction in any of them."""
-    count = min(_num_turns(rng), _num_turns(rng))
+    count = _few_turns(rng)
     return [
         _asked({}, rng) if rng.random() < 0.15 else _ordinary(tasks, "training", rng)
         for _ in range(count)

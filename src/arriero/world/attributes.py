@@ -19,7 +19,6 @@ HOBBIES = (
     "songs games music stars walks boats snow bread cake honey apples cheese wool thread clay "
     "candles rhymes pots flutes bells"
 ).split()
-TONGUES = tuple(f"the {name} Tongue" for name in "Old River Hill Snow Bird Sea".split())
 SENTENCE = "sentence"
 UNTRAINED_SHARE = 0.2
 
@@ -111,7 +110,7 @@ class Attributes:
         self.values: dict[str, list[str]] = {
             "hobby": list(HOBBIES),
             "figure": self._people,
-            "language": list(TONGUES),
+            "language": [f"the {river} Tongue" for river in valley.rivers],
             "home": list(valley.villages),
         }
         self.trained = {

@@ -168,7 +168,7 @@ def names_of(seeds: int) -> Names:
 
 
 def steps_of(recipe: Recipe, run: Path, material: Material, names: Names) -> list[Step]:
-    """All steps: the dialogs, the start measured, and every arm of every seed trained and measured."""
+    """The dialogs, the start measured, and every arm of every seed trained and measured."""
     steps = [
         Step(
             names.dialogs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ def summarize(
     """Shares of the start and of both arms, all seeds together; differences paired by test."""
     lists: dict[str, list[str]] = json.loads((run / dialogs / "lists.json").read_text("utf-8"))
     read = list(read_consistency_tests(tests))
-    groups = _groups(read, lists)
     models = {"start": [start], **measured}
     outcomes = {
         name: [_honoured(run / folder) for folder in folders] for name, folders in models.items()
     }
+    asked = {number for number, _ in outcomes["start"][0]}
+    groups = _groups(read, lists, asked)
     attention = {name: _results(run / folders[0])["attention"] for name, folders in models.items()}
     return {
         "lists": lists,
@@ -52,14 +53,15 @@ def summarize(
 
 
 def _groups(
-    tests: Sequence[ConsistencyTest], lists: Mapping[str, Sequence[str]]
+    tests: Sequence[ConsistencyTest], lists: Mapping[str, Sequence[str]], asked: Collection[int]
 ) -> dict[str, list[int]]:
-    """Numbers of the tests: trained, untrained, and each kind of both.
+    """Numbers of the tests that were asked: trained, untrained, and each kind of both.
 
     What the model named itself was trained on, whatever the test says of it.
     """
     groups: dict[str, list[int]] = {"trained": [], "untrained": []}
-    for number, test in enumerate(tests):
+    for number in sorted(asked):
+        test = tests[number]
         is_trained = test.is_trained
         if test.kind in lists and test.value:
             is_trained = test.value.casefold() in {one.casefold() for one in lists[test.kind]}
