@@ -10,6 +10,7 @@ from pathlib import Path
 from arriero.native.build import native
 from arriero.records import UserError
 from arriero.road.forecast import forecast
+from arriero.road.lineage import write_lineage
 from arriero.road.lock import locked
 from arriero.road.manifest import current_stages, read_manifest
 from arriero.road.plan.layout import check_adapters, check_batches, check_tensor
@@ -94,7 +95,10 @@ def _drive(
     with locked(run):
         for step in again:
             forget(run / step.name)
-        run_steps(steps, recipe, run, say, only=allowed, ranks=ranks)
+        try:
+            run_steps(steps, recipe, run, say, only=allowed, ranks=ranks)
+        finally:
+            write_lineage(stations(recipe, run), run)
         report = write_report(run)
     say(f"report: {report}")
     return report

@@ -47,6 +47,7 @@ class Inputs:
         world: seed of the world whose annotators and oracle judge; None with one's own files.
         sources: the corpus in parts with their weights; none where the recipe gives no weights.
         ghost: dialogs that Ghost Attention rewrites.
+        general: open comparisons for a reward model that watches PPO, if there are any.
     """
 
     corpus: tuple[Path, ...]
@@ -57,6 +58,7 @@ class Inputs:
     sources: tuple[Source, ...] = ()
     tests: Mapping[Track, tuple[Path, ...]] = field(default_factory=dict)
     ghost: tuple[Path, ...] = ()
+    general: Mapping[Track, tuple[Path, ...]] = field(default_factory=dict)
 
     def annotators(self) -> tuple[Annotator, ...]:
         """The simulated annotators, where there are any."""
@@ -84,6 +86,7 @@ def prepare(config: DataConfig, folder: Path) -> Inputs:
             world=config.world.seed,
             sources=weighted(parts, config.weights),
             ghost=(folder / GHOST_PROMPTS,) if config.world.attribute_dialogs else (),
+            general=_general_of_world(folder) if config.world.general_comparisons else {},
         )
     return Inputs(
         corpus=corpus_files(config.corpus),
@@ -94,7 +97,14 @@ def prepare(config: DataConfig, folder: Path) -> Inputs:
         sources=weighted(corpus_sources(config.corpus), config.weights),
         tests=_test_files(config),
         ghost=existing_files("instructions", config.instructions),
+        general=(
+            {"helpfulness": existing_files("general", config.general)} if config.general else {}
+        ),
     )
+
+
+def _general_of_world(folder: Path) -> dict[Track, tuple[Path, ...]]:
+    return {track: (general_set(folder, track),) for track in get_args(Track)}
 
 
 def _attributes(config: DataConfig, folder: Path) -> tuple[Path, ...]:
@@ -182,6 +192,7 @@ def external_files(inputs: Inputs) -> dict[str, list[Path]]:
         "helpfulness": inputs.helpfulness,
         "safety": inputs.safety,
         **{f"{track}_test": paths for track, paths in inputs.tests.items()},
+        **{f"general {track}": paths for track, paths in inputs.general.items()},
     }
     return {
         part: [file for path in paths for file in files_of(path)] for part, paths in parts.items()
@@ -207,6 +218,7 @@ def read_once(inputs: Inputs, workspace: Workspace) -> None:
         reader = partial(read_preferences, track=track)
         read[f"{track} comparisons"] = (paths, reader)
         read[f"{track} test comparisons"] = (inputs.tests.get(track, ()), reader)
+        read[f"general {track} comparisons"] = (inputs.general.get(track, ()), reader)
     counts: dict[str, int] = {}
     for name, (paths, reader) in read.items():
         local = [path for path in paths if not is_hub(path)]
@@ -266,9 +278,13 @@ def draw_world(
     for kind in TEST_SETS:
         prompts = world.prompts("test", kind, config.test_prompts)
         write_prompts(folder / f"prompts-test-{kind}.jsonl", prompts)
-    for track in get_args(Track) if config.open_comparisons else ():
-        rows = world.open_comparisons(track, config.open_comparisons)
-        write_preferences(open_set(folder, track), rows)
+    num_open, num_general = config.open_comparisons, config.general_comparisons
+    for track in get_args(Track) if num_open or num_general else ():
+        rows = world.open_comparisons(track, num_open + num_general)
+        if num_open:
+            write_preferences(open_set(folder, track), rows[:num_open])
+        if num_general:
+            write_preferences(general_set(folder, track), rows[num_open:])
     if config.attribute_dialogs:
         _draw_attributes(world, config.attribute_dialogs, folder)
     workspace.say(f"{config.documents:,} documents, {len(demonstrations):,} demonstrations")
@@ -292,6 +308,11 @@ def _write_documents(path: Path, documents: Sequence[Document]) -> None:
 def open_set(folder: Path, track: Track) -> Path:
     """Where the world's open comparisons of a track lie, if it drew any."""
     return folder / f"open-{track}.jsonl"
+
+
+def general_set(folder: Path, track: Track) -> Path:
+    """Where the comparisons lie that the world's general reward model learns from."""
+    return folder / f"general-{track}.jsonl"
 
 
 def few_shot(folder: Path) -> list[Dialog]:

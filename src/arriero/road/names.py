@@ -76,11 +76,16 @@ class VersionNames:
 
 @dataclass(frozen=True, slots=True)
 class StationNames:
-    """The folders of a run after its base model."""
+    """The folders of a run after its base model.
+
+    Attributes:
+        general: a reward model of open data, which watches PPO and teaches nothing; None without.
+    """
 
     sft: tuple[str, ...]
     versions: tuple[VersionNames, ...]
     evaluate: str
+    general: str | None = None
 
     def in_order(self) -> list[str]:
         """All folders of a run."""
@@ -88,7 +93,10 @@ class StationNames:
         for version in self.versions:
             found += [version.preferences, *version.rewards.values()]
             found += [version.ghost] if version.ghost else []
-            found += version.policies
+            found.append(version.rejection)
+            if version.ppo:
+                found += [self.general] if self.general else []
+                found.append(version.ppo)
         return [*dict.fromkeys(found), self.evaluate]
 
     def policies(self, *, before: int | None = None) -> list[str]:
@@ -101,12 +109,17 @@ class StationNames:
 
 
 def station_names(
-    config: VersionsConfig, *, has_ghost: bool = False, collects: bool = True
+    config: VersionsConfig,
+    *,
+    has_ghost: bool = False,
+    has_general: bool = False,
+    collects: bool = True,
 ) -> StationNames:
     """Number the folders in the order in which they are made.
 
     Args:
         has_ghost: whether there is anything to make dialogs of Ghost Attention of.
+        has_general: whether there are open comparisons for a reward model that watches PPO.
         collects: whether each version collects comparisons; else they come once, with the first.
     """
     number = 3
@@ -119,6 +132,7 @@ def station_names(
     is_one = config.sft == 1
     sft = tuple(folder("sft", None if is_one else k) for k in range(1, config.sft + 1))
     versions: list[VersionNames] = []
+    general: str | None = None
     for k in range(1, config.rlhf + 1):
         if collects or not versions:
             preferences = folder("preferences", k)
@@ -127,6 +141,8 @@ def station_names(
             preferences, rewards = versions[0].preferences, versions[0].rewards
         ghost = folder("ghost", k) if has_ghost and k >= config.ghost_from else None
         rejection = folder("rejection", k)
+        if k == config.first_with_ppo and has_general:
+            general = folder("reward-general")
         ppo = folder("ppo", k) if k >= config.first_with_ppo else None
         versions.append(VersionNames(k, preferences, rewards, ghost, rejection, ppo))
-    return StationNames(sft, tuple(versions), folder("evaluate"))
+    return StationNames(sft, tuple(versions), folder("evaluate"), general)

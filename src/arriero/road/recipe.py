@@ -66,6 +66,12 @@ class WorldConfig(BaseModel):
         ge=0,
         description="comparisons a track from elsewhere, source `crowd`, for mix.open",
     )
+    general_comparisons: int = Field(
+        default=0,
+        ge=0,
+        description="comparisons a track from elsewhere that only a reward model learns from which "
+        "watches PPO; 0 for none",
+    )
     policy_prompts: int = Field(
         default=2_000, gt=0, description="prompts of rejection sampling and of PPO"
     )
@@ -132,6 +138,10 @@ class DataConfig(BaseModel):
     )
     safety_test: tuple[str, ...] = Field(
         default=(), description="comparisons by safety held out; none takes some of the others"
+    )
+    general: tuple[str, ...] = Field(
+        default=(),
+        description="open comparisons for a reward model that watches PPO and teaches nothing",
     )
     consistency: tuple[str, ...] = Field(
         default=(),

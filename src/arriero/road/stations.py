@@ -34,7 +34,11 @@ def names_of(recipe: Recipe) -> StationNames:
     """The folders of a recipe's run."""
     is_world = recipe.data.source == "world"
     has_ghost = not is_world or recipe.data.world.attribute_dialogs > 0
-    return station_names(recipe.versions, has_ghost=has_ghost, collects=is_world)
+    world = recipe.data.world
+    has_general = world.general_comparisons > 0 if is_world else bool(recipe.data.general)
+    return station_names(
+        recipe.versions, has_ghost=has_ghost, has_general=has_general, collects=is_world
+    )
 
 
 def names_in(run: Path) -> StationNames:

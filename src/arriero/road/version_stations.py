@@ -20,6 +20,7 @@ from arriero.road.names import INPUTS, PRETRAIN, TOKENIZER, TRACKS, StationNames
 from arriero.road.recipe import Recipe
 from arriero.road.run import Step
 from arriero.stages import adoption, ghost, ppo, preferences, rejection, reward
+from arriero.stages.reward_mix import MixConfig, TrackMix
 from arriero.stages.workspace import Workspace
 
 
@@ -52,6 +53,8 @@ class VersionStations:
             yield self._ghost(version, version.ghost)
         yield self._rejection(version)
         if version.ppo:
+            if self.names.general:
+                yield self._general(version, self.names.general)
             yield self._ppo(version, version.ppo)
 
     def _model(self, name: str) -> Path:
@@ -128,6 +131,29 @@ class VersionStations:
             is_parallel=True,
         )
 
+    def _general(self, version: VersionNames, name: str) -> Step:
+        """A reward model of open data alone, tried on the comparisons of the versions so far."""
+        recipe, files = self.recipe, self.files
+        start = self.names.sft[-1]
+        compared = [one.preferences for one in self.names.versions if one.number <= version.number]
+        mix = MixConfig(helpfulness=TrackMix(all=("own",), rest=(), rest_share=0.0))
+        return Step(
+            name,
+            "reward",
+            keys_of(recipe.reward),
+            (INPUTS, start, *dict.fromkeys(compared)),
+            lambda space: reward.run(
+                recipe.reward,
+                track="helpfulness",
+                mix=mix,
+                start=self._model(start),
+                train=self.inputs.general,
+                test={name: files.comparisons(name, "test", version.number) for name in TRACKS},
+                workspace=space,
+            ),
+            is_parallel=True,
+        )
+
     def _ghost(self, version: VersionNames, name: str) -> Step:
         recipe = self.recipe
         policy = self.names.policies(before=version.number)[-1]
@@ -175,12 +201,13 @@ class VersionStations:
         )
 
     def _ppo(self, version: VersionNames, name: str) -> Step:
-        recipe = self.recipe
+        recipe, general = self.recipe, self.names.general
+        needs = (INPUTS, version.preferences, *version.rewards.values(), version.rejection)
         return Step(
             name,
             "ppo",
             keys_of(recipe.ppo),
-            (INPUTS, version.preferences, *version.rewards.values(), version.rejection),
+            (*needs, general) if general else needs,
             lambda space: ppo.run(
                 recipe.ppo,
                 start=self._model(version.rejection),
@@ -188,6 +215,7 @@ class VersionStations:
                 prompts=[self.files.prompts("ppo", version.number)],
                 held_out=[self.files.held_out()],
                 workspace=space,
+                general=self._model(general) if general else None,
             ),
             is_parallel=True,
         )
