@@ -35,7 +35,7 @@ def add_verbs(verbs: Verbs) -> None:
     ablate = verbs.add("ablate", "what one choice of the paper is worth (A.2.1, A.3.3)", _ablate)
     ablate.add_argument("ablation", metavar="ABLATION",
                         help="attention: of heads and of context; of reward models: margin, "
-                        "safety-loss, reward-scaling, reward-mix, reward-folds; of dialogs: "
+                        "safety-loss, reward-scaling, reward-mix, reward-folds; of versions: bag, "
                         "ghost-attention")  # fmt: skip
     ablate.add_argument("recipe", metavar="RECIPE", nargs="?", default="tiny", help="default: tiny")
     ablate.add_argument("--run", type=Path, metavar="FOLDER", help="default: runs/ablate-ABLATION")
