@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from arriero.alignment.bag import bag_identity
 from arriero.records.prompt import Track
 from arriero.road.base import base_files, fetched_base
 from arriero.road.inputs import (
@@ -130,6 +131,7 @@ def stations(recipe: Recipe, run: Path) -> list[Step]:
                 corpus_shard=run / PRETRAIN / "shard",
                 workspace=space,
             ),
+            external=lambda: _bag_of_others(recipe),
             is_parallel=True,
         ),
         Step(
@@ -239,6 +241,12 @@ def _base_hash(recipe: Recipe) -> str:
         return ""
     folder = fetched_base(recipe.base, recipe.model)
     return hash_inputs({"base": base_files(recipe.base, folder)})
+
+
+def _bag_of_others(recipe: Recipe) -> str:
+    """Of the samples of another run that rejection sampling learns from; empty for none."""
+    folder = recipe.rejection.samples_from
+    return bag_identity(Path(folder).expanduser()) if folder else ""
 
 
 def _preferences(recipe: Recipe, run: Path, inputs: Inputs) -> Step:
