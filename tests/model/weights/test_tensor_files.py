@@ -88,6 +88,8 @@ def test_shards_hold_no_more_than_their_size(tmp_path: Path) -> None:
 def test_weights_are_known_by_their_hashes(tmp_path: Path) -> None:
     """One file by its own, as a manifest has it; several by all of theirs."""
     weights = {f"w{number}": torch.full((10,), float(number)) for number in range(5)}
+    for name in ("one", "several"):
+        (tmp_path / name).mkdir()
     write_tensors(tmp_path / "one", {name: held(t) for name, t in weights.items()})
     one = (tmp_path / "one" / "model.safetensors").read_bytes()
     assert weights_identity(tmp_path / "one") == hashlib.sha256(one).hexdigest()
