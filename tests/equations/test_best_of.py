@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from arriero.equations.best_of import (
-    best_index,
     expected_best,
     expected_max_of_n,
     expected_median,
@@ -62,10 +61,3 @@ def test_order_of_the_samples_does_not_matter() -> None:
 def test_n_outside_the_samples_is_refused(n: int) -> None:
     with pytest.raises(ValueError, match="3 samples"):
         expected_best(torch.zeros(1, 3), n)
-
-
-def test_best_index() -> None:
-    scores = torch.tensor([[1.0, 3.0, 2.0], [0.0, 0.0, -1.0]])
-    assert best_index(scores).tolist() == [1, 0]
-    picked = scores.gather(1, best_index(scores)[:, None]).squeeze(1)
-    torch.testing.assert_close(picked.double(), expected_best(scores, 3))

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from arriero.alignment.bag import Origin, Samples, write_part
 from arriero.cli import STAGE_VERBS
+from arriero.records import Message, Prompt
 from arriero.road.manifest import stage_key
 from arriero.road.recipe import load_recipe
 from arriero.road.run import Step
@@ -81,6 +83,21 @@ def test_a_changed_key_changes_its_stage_and_those_after_it(
         # One's own comparisons follow from the tokenizer, not from a model.
         expected = [name for name in expected if name != "04-preferences-v1"]
     assert changed == expected
+
+
+def test_the_samples_of_another_run_are_seen(tmp_path: Path) -> None:
+    other = tmp_path / "other" / "07-rejection-v1"
+    row = Samples(
+        Prompt("p0", (Message("user", "Who?"),)), ("I",), (True,), (1.0,), (1.0,), (1.0,),
+        Origin("v1", 1.0, "", "", ""),
+    )  # fmt: skip
+    write_part(other, 0, [row])
+    recipe = load_recipe("tiny", {"rejection.samples_from": str(other.parent)})
+    before = keys(stations(recipe, tmp_path))
+    write_part(other, 1, [row])
+    after = keys(stations(recipe, tmp_path))
+    changed = [name for name in STAGES if before[name] != after[name]]
+    assert changed == STAGES[STAGES.index("07-rejection-v1") :]
 
 
 def test_the_context_decides_which_comparisons_fit(tmp_path: Path) -> None:

@@ -105,12 +105,12 @@ def jobs(
 
 @pytest.fixture(scope="module")
 def alone(jobs: Jobs) -> Path:
-    return jobs.run(1, 1, "full", "fresh", "lora", "rejection")
+    return jobs.run(1, 1, "full", "fresh", "lora", "rejection", "remembering")
 
 
 @pytest.fixture(scope="module")
 def two(jobs: Jobs) -> Path:
-    return jobs.run(2, 1, "full", "fresh", "lora", "asked", "rejection")
+    return jobs.run(2, 1, "full", "fresh", "lora", "asked", "rejection", "remembering")
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -187,3 +187,14 @@ def test_rejection_sampling_on_two_ranks(alone: Path, two: Path) -> None:
     results = [of_json(folder / "rejection/results.json") for folder in (two, alone)]
     assert results[0]["temperature"] == results[1]["temperature"]
     assert results[0]["samples"] == results[1]["samples"]
+
+
+def test_a_second_version_on_two_ranks_chooses_as_one_does(alone: Path, two: Path) -> None:
+    """The samples of the first are scored again by both ranks together."""
+    found = [of_json(folder / "remembering/results.json") for folder in (two, alone)]
+    assert found[0]["bag"] == found[1]["bag"]
+    assert found[0]["bag"]["v1"]["chosen"] > 0
+    targets = [
+        list(read_dialogs([folder / "remembering/targets.jsonl"])) for folder in (two, alone)
+    ]
+    assert targets[0] == targets[1]

@@ -12,11 +12,6 @@ import torch
 from torch import Tensor
 
 
-def best_index(scores: Tensor) -> Tensor:
-    """[P, K] scores -> [P] index of each prompt's best sample; the first of equals."""
-    return scores.argmax(-1)
-
-
 def expected_best(scores: Tensor, n: int) -> Tensor:
     """Expected maximum of n of the K samples, drawn without replacement.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from arriero.alignment.bag import bag_identity
 from arriero.records.prompt import Track
 from arriero.road.files import RunFiles
 from arriero.road.inputs import Inputs, prompts_of
@@ -197,6 +198,7 @@ class VersionStations:
                 ghost=[self.run / name / "dialogs.jsonl" for name in ghosts],
                 version=f"v{version.number}",
             ),
+            external=lambda: _bag_of_others(recipe),
             is_parallel=True,
         )
 
@@ -219,6 +221,12 @@ class VersionStations:
             ),
             is_parallel=True,
         )
+
+
+def _bag_of_others(recipe: Recipe) -> str:
+    """Of the samples of another run that rejection sampling learns from; empty for none."""
+    folder = recipe.rejection.samples_from
+    return bag_identity(Path(folder).expanduser()) if folder else ""
 
 
 def keys_of(config: BaseModel) -> dict[str, Any]:

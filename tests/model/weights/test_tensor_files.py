@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 from pathlib import Path
@@ -13,7 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from arriero.model.weights.lazy import held
-from arriero.model.weights.tensor_files import INDEX, open_tensors, write_file, write_tensors
+from arriero.model.weights.tensor_files import (
+    INDEX,
+    open_tensors,
+    weights_identity,
+    write_file,
+    write_tensors,
+)
 from arriero.records import UserError
 
 
@@ -76,6 +83,24 @@ def test_shards_hold_no_more_than_their_size(tmp_path: Path) -> None:
     }
     for name, lazy in open_tensors(tmp_path).items():
         assert torch.equal(lazy.read(), weights[name])
+
+
+def test_weights_are_known_by_their_hashes(tmp_path: Path) -> None:
+    """One file by its own, as a manifest has it; several by all of theirs."""
+    weights = {f"w{number}": torch.full((10,), float(number)) for number in range(5)}
+    for name in ("one", "several"):
+        (tmp_path / name).mkdir()
+    write_tensors(tmp_path / "one", {name: held(t) for name, t in weights.items()})
+    one = (tmp_path / "one" / "model.safetensors").read_bytes()
+    assert weights_identity(tmp_path / "one") == hashlib.sha256(one).hexdigest()
+    found: list[str] = []
+    for changed in ({}, {"w4": torch.zeros(10)}):
+        several = {name: held(t) for name, t in (weights | changed).items()}
+        write_tensors(tmp_path / "several", several, max_shard_size=100)
+        found.append(weights_identity(tmp_path / "several"))
+    assert len({*found, weights_identity(tmp_path / "one")}) == 3
+    with pytest.raises(UserError):
+        weights_identity(tmp_path / "nothing")
 
 
 def test_weights_of_before_go(tmp_path: Path) -> None:

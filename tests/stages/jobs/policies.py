@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ STAGES: dict[str, Any] = {
     # The last rank alone is asked to stop, and the stage is run once more.
     "asked": PPO,
     "rejection": REJECTION,
+    # A second version, which remembers the samples of the first.
+    "remembering": REJECTION,
 }
 
 
@@ -69,12 +71,14 @@ def main() -> None:
     ranks = start_ranks(ParallelConfig(tensor=tensor, recompute=tensor > 1), device)
     for name in sys.argv[7:]:
         (folder / name).mkdir(parents=True, exist_ok=True)
-        space = Workspace(folder / name, 0, device, lambda line: None, ranks)
+        remembers = name == "remembering"
+        space = Workspace(folder / name, int(remembers), device, lambda line: None, ranks)
+        bags = [folder / "rejection"] if remembers else []
         try:
             if name == "asked":
                 with asked_while_it_samples(space), pytest.raises(Stopped):
                     run(STAGES[name], start, (rewards[0], rewards[1]), place, space)
-            run(STAGES[name], start, (rewards[0], rewards[1]), place, space)
+            run(STAGES[name], start, (rewards[0], rewards[1]), place, space, bags)
         except UserError as error:
             if ranks.is_first:
                 (folder / name / "refused.txt").write_text(str(error))
@@ -98,7 +102,12 @@ def asked_while_it_samples(space: Workspace) -> Iterator[None]:
 
 
 def run(
-    config: Any, start: Path, rewards: tuple[Path, Path], place: Path, space: Workspace
+    config: Any,
+    start: Path,
+    rewards: tuple[Path, Path],
+    place: Path,
+    space: Workspace,
+    bags: Sequence[Path] = (),
 ) -> None:
     prompts = [place / "prompts.jsonl"]
     if isinstance(config, ppo.PpoConfig):
@@ -120,6 +129,8 @@ def run(
         prompts=prompts,
         instructions=[place / "instructions.jsonl"],
         workspace=space,
+        bags=bags,
+        version=f"v{1 + len(bags)}",
     )
 
 
