@@ -170,12 +170,11 @@ def trl(folder: Path, wait: Wait) -> None:
 
     ppo_trainer.batch_generation = watched
     rows = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
-    float32 = {"dtype": torch.float32}
     policy, reference = (
-        LlamaForCausalLM.from_pretrained(folder / "chat", **float32) for _ in range(2)
+        LlamaForCausalLM.from_pretrained(folder / "chat", dtype=torch.float32) for _ in range(2)
     )
     reward, value = (
-        LlamaForSequenceClassification.from_pretrained(folder / name, **float32)
+        LlamaForSequenceClassification.from_pretrained(folder / name, dtype=torch.float32)
         for name in ("helpfulness", "value")
     )
     tokenizer = AutoTokenizer.from_pretrained(folder / "chat", padding_side="left")
