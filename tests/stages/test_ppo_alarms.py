@@ -52,21 +52,19 @@ def test_a_kl_below_0_only_counts_beyond_the_noise() -> None:
 
 
 def test_answers_that_grow_or_shrink_by_half() -> None:
-    start = [10.0, 9.0, 11.0]
-    assert length_ran_away([*start, 40.0, 40.0]) is None  # too few to say
-    assert length_ran_away([*start, 18.0, 19.0, 20.0]) is None
+    assert length_ran_away([10.0, 40.0, 40.0]) is None  # too few to say
+    assert length_ran_away([10.0, 99.0, 18.0, 19.0, 20.0]) is None
     assert "20.0 tokens, at the start they had 10.0" in (
-        length_ran_away([*start, 19.0, 20.0, 21.0]) or ""
+        length_ran_away([10.0, 10.0, 19.0, 20.0, 21.0]) or ""
     )
-    assert length_ran_away([*start, 5.0, 5.0, 5.0]) is not None
-    assert length_ran_away([*start, 5.0, 5.0, 5.1]) is None
+    assert length_ran_away([10.0, 5.0, 5.0, 5.0]) is not None
+    assert length_ran_away([10.0, 5.0, 5.0, 5.1]) is None
 
 
 def test_answers_that_repeat_themselves() -> None:
-    start = [0.02, 0.01, 0.03]
-    assert repetition_ran_away([*start, 0.9]) is None
-    assert repetition_ran_away([*start, 0.1, 0.12, 0.13]) is None
-    assert "20% of an answer's trigrams" in (repetition_ran_away([*start, 0.1, 0.2, 0.3]) or "")
+    assert repetition_ran_away([0.02, 0.9, 0.9]) is None
+    assert repetition_ran_away([0.02, 0.9, 0.1, 0.12, 0.13]) is None
+    assert "20% of an answer's trigrams" in (repetition_ran_away([0.02, 0.02, 0.1, 0.2, 0.3]) or "")
 
 
 def test_a_critic_below_0_for_long() -> None:

@@ -176,7 +176,7 @@ def test_a_reward_for_answers_that_do_not_end(
     stage.rewards = (rewarding, rewarding)
     stage.general = endless(tokenizer, tmp_path / "general", -1.0)
     space = workspace()
-    stage.run(space, **FAST | {"iterations": 14, "held_out_every": 1})
+    stage.run(space, **FAST | {"iterations": 8, "held_out_every": 1, "patience": 8})
     found = alarms(space)
     assert "length" in found
     assert "reward" in found
