@@ -125,3 +125,20 @@ def test_a_cut_answer_is_read_back_as_one(tmp_path: Path) -> None:
     ]
     write_dialogs(tmp_path / "dialogs.jsonl", dialogs)
     assert list(read_dialogs(tmp_path / "dialogs.jsonl")) == dialogs
+
+
+def test_tags_of_a_dialog_come_back(tmp_path: Path) -> None:
+    messages = (Message("user", "Hi."), Message("assistant", "Hello."))
+    dialogs = [
+        Dialog(messages, "ghost", last_answer_only=True),
+        Dialog(messages, "rejection", is_cut=True),
+        Dialog(messages, "plain"),
+    ]
+    path = tmp_path / "dialogs.jsonl"
+    write_dialogs(path, dialogs)
+    assert list(read_dialogs(path)) == dialogs
+    assert [sorted(json.loads(line)) for line in path.read_text().splitlines()] == [
+        ["last_answer_only", "messages", "source"],
+        ["is_cut", "messages", "source"],
+        ["messages", "source"],
+    ]

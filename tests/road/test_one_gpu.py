@@ -20,8 +20,9 @@ from arriero.model.weights import load_score_model, save_language_model
 from arriero.records import UserError
 from arriero.road.base import base_files, fetched_base, local_base
 from arriero.road.drive import drive
+from arriero.road.names import TOKENIZER
 from arriero.road.recipe import load_recipe
-from arriero.road.stations import TOKENIZER, stations
+from arriero.road.stations import stations
 from arriero.tokenizer import load_tokenizer
 from tests.tokenizer import families
 

@@ -103,8 +103,12 @@ def test_a_policy_that_does_not_learn_yet_is_no_measure_for_one_that_does() -> N
     assert judged(guards, replace(FINE, grad_norm=8.0)) == "ok"
 
 
-@pytest.mark.parametrize("worse", [{"grad_norm": 50.0}, {"critic_grad_norm": 60.0}])
-def test_what_is_left_out_for_one_is_no_example_for_the_other(worse: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    ("steep", "worse"), [("policy", {"grad_norm": 50.0}), ("critic", {"critic_grad_norm": 60.0})]
+)
+def test_what_is_left_out_for_one_is_no_example_for_the_other(
+    steep: str, worse: dict[str, float]
+) -> None:
     """Neither takes a number of an update that was not taken for what healthy ones look like."""
     guards = Guards(clip=1.0)
     judged(guards, FINE, times=25)
@@ -112,7 +116,7 @@ def test_what_is_left_out_for_one_is_no_example_for_the_other(worse: dict[str, f
     assert judged(guards, replace(FINE, value_loss=FINE.value_loss + 0.01, **worse)) == "spike"
     after = guards.state()
     for name in ("policy", "critic"):
-        assert after[name] == before[name] | {"bad_in_a_row": 1}
+        assert after[name] == before[name] | {"bad_in_a_row": 1, "is_steep": name == steep}
 
 
 def test_guards_go_on_as_if_never_stopped() -> None:

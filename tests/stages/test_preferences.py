@@ -116,11 +116,11 @@ def test_either_model_may_be_answer_a_at_any_temperature() -> None:
 
 def test_what_teaches_nothing_is_dropped() -> None:
     prompt, dropped = prompts(1)[0], Counter[str]()
-    assert preferences._rate(Reader("ana"), prompt, ("same", "same"), dropped) == []
-    assert preferences._rate(Reader("ana"), prompt, ("", "text"), dropped) == []
-    assert preferences._rate(Reader("ana"), prompt, ("text", None), dropped) == []
-    assert preferences._rate(Reader("ana"), prompt, ("odd", "ab"), dropped) == []
-    (kept,) = preferences._rate(Reader("ana"), prompt, ("ab", "even"), dropped)
+    assert preferences._rate(Reader("ana"), prompt, ("same", "same"), "", dropped) == []
+    assert preferences._rate(Reader("ana"), prompt, ("", "text"), "", dropped) == []
+    assert preferences._rate(Reader("ana"), prompt, ("text", None), "", dropped) == []
+    assert preferences._rate(Reader("ana"), prompt, ("odd", "ab"), "", dropped) == []
+    (kept,) = preferences._rate(Reader("ana"), prompt, ("ab", "even"), "", dropped)
     assert (kept.chosen, kept.rejected) == ("even", "ab")
     assert (kept.chosen_is_safe, kept.rejected_is_safe) == (True, True)
     assert dropped == {

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from arriero.alignment.bag import Samples, part_of, read_part, write_part
 from arriero.alignment.scoring import CompositeScores, RewardModels
 from arriero.data.dialogs import read_dialogs
 from arriero.data.writing import write_dialogs, write_prompts
 from arriero.records import Dialog, Message, Prompt, Stopped, UserError
-from arriero.stages import rejection
+from arriero.stages import rejection, rejection_samples
 from arriero.stages.rejection import RejectionConfig
 from arriero.stages.sft import SftConfig
 from arriero.stages.workspace import Workspace
@@ -100,8 +103,9 @@ def run(
 
 
 def sampled(space: Workspace) -> list[dict[str, Any]]:
-    text = (space.folder / "samples" / "part-00000.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
+    part = part_of(space.folder, 0)
+    assert part is not None
+    return [json.loads(line) for line in part.read_text().splitlines()]
 
 
 def test_the_best_sample_is_the_target_and_the_base_learns_it(
@@ -113,6 +117,7 @@ def test_the_best_sample_is_the_target_and_the_base_learns_it(
     tmp_path: Path,
 ) -> None:
     space, base = workspace(), tmp_path / "base"
+    shutil.copytree(chat_folder, base)
     run(files, chat_folder, reward_folders, space, base=base)
     rows, by_id = sampled(space), {prompt.id: prompt for prompt in PROMPTS}
     assert {row["prompt_id"] for row in rows} == by_id.keys()
@@ -196,11 +201,19 @@ def test_samples_on_disk_are_not_drawn_again(
 ) -> None:
     space = workspace()
     run(files, chat_folder, reward_folders, space)
-    rows = sampled(space)
-    for row in rows:
-        row["answers"][2], row["scores"][2], row["ended"][2] = "please", 1000.0, True
-    path = space.folder / "samples" / "part-00000.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    part = part_of(space.folder, 0)
+    assert part is not None
+    rows = [
+        replace(
+            row,
+            answers=(*row.answers[:3], "please"),
+            scores=(*row.scores[:3], 1000.0),
+            ended=(*row.ended[:3], True),
+        )
+        for row in read_part(part)
+    ]
+    part.unlink()
+    write_part(space.folder, 0, rows)
     run(files, chat_folder, reward_folders, space)
     targets = read_dialogs([space.folder / "targets.jsonl"])
     assert {dialog.answer for dialog in targets} == {"please"}
@@ -219,9 +232,13 @@ def test_a_temperature_that_was_found_is_not_looked_for_again(
     found, path = results(space), space.folder / "samples" / "temperature.json"
     kept = json.loads(path.read_text())
     assert kept == {"temperature": found["temperature"], "curves": found["temperatures"]}
-    path.write_text(json.dumps(kept | {"temperature": 0.25}))
+    path.write_text(json.dumps(kept | {"temperature": 1.6}))
     run(files, chat_folder, reward_folders, space)
-    assert results(space) == found | {"temperature": 0.25}
+    again = results(space)
+    assert (again["temperature"], again["temperatures"]) == (1.6, found["temperatures"])
+    # And samples of another temperature than the bag's are drawn anew.
+    assert {row["temperature"] for row in sampled(space)} == {1.6}
+    assert again["by_n"] != found["by_n"]
 
 
 def test_asked_to_stop_the_parts_that_are_done_stay(
@@ -233,7 +250,7 @@ def test_asked_to_stop_the_parts_that_are_done_stay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SIGTERM while the second of three parts is sampled."""
-    monkeypatch.setattr(rejection, "_PROMPTS_A_PART", 4)
+    monkeypatch.setattr(rejection_samples, "_PROMPTS_A_PART", 4)
     whole, stopped = workspace("whole"), workspace("stopped")
     run(files, chat_folder, reward_folders, whole, temperatures=(1.0,))
     plain, calls = RewardModels.score, [0]
@@ -249,7 +266,7 @@ def test_asked_to_stop_the_parts_that_are_done_stay(
         run(files, chat_folder, reward_folders, stopped, temperatures=(1.0,))
     assert raised.value.signal == signal.SIGTERM
     parts = stopped.folder / "samples"
-    assert [path.name for path in parts.iterdir()] == ["part-00000.jsonl"]
+    assert [path.name[:10] for path in parts.iterdir()] == ["part-00000"]
     run(files, chat_folder, reward_folders, stopped, temperatures=(1.0,))
     assert calls == [3]  # two parts more
     targets = [(space.folder / "targets.jsonl").read_text() for space in (whole, stopped)]
@@ -275,8 +292,12 @@ def test_nothing_to_learn_from(
     workspace: NewWorkspace,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    silent = [{"answers": [""] * 4, "scores": [0.0] * 4, "ended": [True] * 4}] * len(PROMPTS)
-    monkeypatch.setattr(rejection, "_part", lambda *arguments: silent)
+    plain = rejection_samples._rows
+
+    def silent(*arguments: Any) -> list[Samples]:
+        return [replace(row, answers=("",) * 4) for row in plain(*arguments)]
+
+    monkeypatch.setattr(rejection_samples, "_rows", silent)
     with pytest.raises(UserError, match="every sampled answer is empty"):
         run(files, chat_folder, reward_folders, workspace())
 

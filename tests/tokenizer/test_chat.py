@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -138,3 +140,15 @@ def test_a_prompt_must_end_with_a_user_who_says_something(
 ) -> None:
     with pytest.raises(ValueError, match="user"):
         encode_prompt(tokenizer, messages)
+
+
+def test_a_dialog_says_itself_that_its_last_answer_alone_is_learned(tokenizer: Tokenizer) -> None:
+    whole = dialog("one", "two", "three", "four")
+    marked = replace(whole, last_answer_only=True)
+    plain, masked = encode_dialogs(tokenizer, [whole, marked])
+    assert plain.ids == masked.ids
+    assert masked == encode_dialog(tokenizer, whole, last_answer_only=True)
+    last = encode_answer(tokenizer, "four")
+    assert sum(masked.loss_mask) == len(last)
+    assert masked.loss_mask[-len(last) :] == [True] * len(last)
+    assert sum(plain.loss_mask) == len(last) + len(encode_answer(tokenizer, "two"))

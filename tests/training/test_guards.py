@@ -63,6 +63,23 @@ def test_what_clipping_leaves_alone_is_no_spike() -> None:
     assert guard_after(losses, norms).judge(0.1, 0.9) == "spike"
 
 
+def test_a_steep_place_is_left_after_one_step_by_clipped_ones() -> None:
+    """Else the same weights would meet the same norms again and again, until the run ends."""
+    guard = guard_after([1.0] * 30, [0.6] * 30, clip=1.0)
+    assert guard.judge(1.0, 1.4) == "spike"
+    kept = guard.state()
+    assert [guard.judge(1.0, norm) for norm in (3.1, 3.4, 2.9)] == ["ok"] * 3
+    assert guard.bad_in_a_row == 0
+    # A loss that jumps is no steep place, and one quiet step ends it.
+    assert guard.judge(9.0, 3.0) == "spike"
+    guard.load_state(json.loads(json.dumps(kept)))
+    assert guard.judge(1.0, 0.6) == "ok"
+    assert guard.judge(1.0, 3.1) == "spike"
+    # Without clipping such a step would be taken at its full length.
+    unclipped = guard_after([1.0] * 30, [0.6] * 30)
+    assert [unclipped.judge(1.0, norm) for norm in (1.4, 3.1, 3.4)] == ["spike"] * 3
+
+
 def test_bad_steps_are_counted_in_a_row_and_teach_nothing() -> None:
     guard = guard_after([3.0] * 30, [1.0] * 30)
     before = guard.state()

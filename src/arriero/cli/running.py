@@ -18,6 +18,7 @@ STAGE_VERBS = {
     "sft": "fine-tune it on demonstrations (section 3.1)",
     "preferences": "collect or take over comparisons (section 3.2.1)",
     "reward": "train both reward models (section 3.2.2)",
+    "ghost": "make dialogs for Ghost Attention (section 3.3)",
     "rejection": "rejection sampling and fine-tuning on the best (section 3.2.3)",
     "ppo": "proximal policy optimization (section 3.2.3)",
     "evaluate": "compare all versions (section 3.4)",
@@ -34,7 +35,8 @@ def add_verbs(verbs: Verbs) -> None:
     ablate = verbs.add("ablate", "what one choice of the paper is worth (A.2.1, A.3.3)", _ablate)
     ablate.add_argument("ablation", metavar="ABLATION",
                         help="attention: of heads and of context; of reward models: margin, "
-                        "safety-loss, reward-scaling, reward-mix, reward-folds")  # fmt: skip
+                        "safety-loss, reward-scaling, reward-mix, reward-folds; of dialogs: "
+                        "ghost-attention")  # fmt: skip
     ablate.add_argument("recipe", metavar="RECIPE", nargs="?", default="tiny", help="default: tiny")
     ablate.add_argument("--run", type=Path, metavar="FOLDER", help="default: runs/ablate-ABLATION")
     ablate.add_argument("--smoke", action="store_true", help="the same in about a minute")

@@ -88,8 +88,16 @@ def to_dialogs(row: Row) -> Iterator[Dialog | Skip]:
         if reason := _flaw(messages, is_log=found == "hh"):
             yield Skip(reason)
         else:
-            is_cut = isinstance(value, dict) and value.get("is_cut") is True
-            yield Dialog(tuple(messages), row.source, is_cut)
+            yield Dialog(
+                tuple(messages),
+                row.source,
+                is_cut=_is_tagged(value, "is_cut"),
+                last_answer_only=_is_tagged(value, "last_answer_only"),
+            )
+
+
+def _is_tagged(value: Any, tag: str) -> bool:
+    return isinstance(value, dict) and value.get(tag) is True
 
 
 def to_messages(turns: Any) -> list[Message]:

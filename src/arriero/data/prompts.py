@@ -126,3 +126,15 @@ def _own_id(tags: dict[str, Any]) -> str | None:
     key = "id" if recognize(tags) in ("prompt", "messages") else "prompt_id"
     found = tags.get(key)
     return str(found) if isinstance(found, (str, int)) and found != "" else None
+
+
+def prompts_file(folder: Path, split: str, version: int, num_versions: int) -> Path:
+    """Where the prompts of a split lie that one version alone gets, counted from 1.
+
+    >>> prompts_file(Path("00-inputs"), "ppo", 1, num_versions=1).name
+    'prompts-ppo.jsonl'
+    >>> prompts_file(Path("00-inputs"), "ppo", 2, num_versions=5).name
+    'prompts-ppo-v2.jsonl'
+    """
+    suffix = f"-v{version}" if num_versions > 1 else ""
+    return folder / f"prompts-{split}{suffix}.jsonl"

@@ -15,7 +15,10 @@ from arriero.records import Dialog, Message, Preference, Prompt
 
 
 def write_dialogs(path: Path, dialogs: Iterable[Dialog]) -> int:
-    """Write `messages`, `source` and, of a cut answer, `is_cut`; return the number of rows."""
+    """Write `messages`, `source` and, where they hold, `is_cut` and `last_answer_only`.
+
+    Returns the number of rows.
+    """
     return _write(path, (_dialog_row(dialog) for dialog in dialogs))
 
 
@@ -39,7 +42,10 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
 
 def _dialog_row(dialog: Dialog) -> dict[str, Any]:
     row: dict[str, Any] = {"messages": _turns(dialog.messages), "source": dialog.source}
-    return row | {"is_cut": True} if dialog.is_cut else row
+    for tag in ("is_cut", "last_answer_only"):
+        if getattr(dialog, tag):
+            row[tag] = True
+    return row
 
 
 def _preference_row(preference: Preference) -> dict[str, Any]:

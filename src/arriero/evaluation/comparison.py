@@ -7,7 +7,7 @@ version, so that comparisons are paired.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -55,14 +55,32 @@ def _figures(grades: Sequence[Grade]) -> dict[str, float]:
     return figures
 
 
-def win_tie_loss(graded: Answers) -> list[dict[str, Any]]:
-    """Every later version against every earlier one, by set, by oracle and by reward models.
+def compared_versions(versions: Sequence[str], baseline: str = "") -> list[tuple[str, str]]:
+    """Which are compared, as (earlier, later): each with the one before it and with one baseline.
+
+    Args:
+        versions: from the oldest to the newest.
+        baseline: what all later ones are held against; the oldest if left out.
+
+    >>> compared_versions(["sft-v1", "sft-v2", "rlhf-v1", "rlhf-v2"], "sft-v2")
+    [('sft-v1', 'sft-v2'), ('sft-v2', 'rlhf-v1'), ('sft-v2', 'rlhf-v2'), ('rlhf-v1', 'rlhf-v2')]
+    """
+    place = {version: number for number, version in enumerate(versions)}
+    return [
+        (earlier, later)
+        for earlier, later in combinations(versions, 2)
+        if place[later] == place[earlier] + 1 or earlier == (baseline or versions[0])
+    ]
+
+
+def win_tie_loss(graded: Answers, baseline: str = "") -> list[dict[str, Any]]:
+    """Each version against the one before and the baseline, by set, by oracle and reward models.
 
     By the oracle two answers tie if their quality is equal; by the reward models if they are the
     same text.
     """
     rows: list[dict[str, Any]] = []
-    for earlier, later in combinations(graded, 2):
+    for earlier, later in compared_versions(list(graded), baseline):
         for name, pairs in _paired(graded, later, earlier).items():
             by_judge = {
                 "oracle": [
@@ -99,16 +117,28 @@ def win_tie_loss(graded: Answers) -> list[dict[str, Any]]:
     return rows
 
 
-def paired_difference(graded: Answers) -> list[dict[str, Any]]:
+def paired_difference(graded: Answers, baseline: str = "") -> list[dict[str, Any]]:
     """Mean difference of the oracle's quality, later minus earlier, with its paired interval."""
+    return _differences(graded, baseline, lambda answer: answer.quality)
+
+
+def paired_rewards(graded: Answers, baseline: str = "") -> list[dict[str, Any]]:
+    """Mean difference of the composite raw score, later minus earlier, with its paired interval.
+
+    All versions are scored by the same reward models: whether a version is worse than the one
+    before is seen in their scores first.
+    """
+    return _differences(graded, baseline, lambda answer: answer.composite_score)
+
+
+def _differences(
+    graded: Answers, baseline: str, value: Callable[[GradedAnswer], float | None]
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for earlier, later in combinations(graded, 2):
+    for earlier, later in compared_versions(list(graded), baseline):
         for name, pairs in _paired(graded, later, earlier).items():
-            differences = [
-                a.quality - b.quality
-                for a, b in pairs
-                if a.quality is not None and b.quality is not None
-            ]
+            values = [(value(a), value(b)) for a, b in pairs]
+            differences = [a - b for a, b in values if a is not None and b is not None]
             if len(differences) < 2:
                 continue
             mean, low, high = paired_interval(differences)

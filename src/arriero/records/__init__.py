@@ -1,5 +1,6 @@
 """What travels through the system: dialogs, prompts, preferences, grades, errors. No torch."""
 
+from arriero.records.consistency import ConsistencyTest
 from arriero.records.dialog import Dialog, Message, folded
 from arriero.records.errors import Stopped, UserError
 from arriero.records.preference import Preference, Rating
@@ -12,6 +13,7 @@ __all__ = [
     "BEST_GRADE",
     "LLAMA2_IDS",
     "Annotator",
+    "ConsistencyTest",
     "Dialog",
     "Grade",
     "Judgment",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -22,7 +22,8 @@ class Dialog:
 
     A dialog that ends with the assistant is a demonstration; one that ends with the user is a
     prompt that waits for an answer. `is_cut` says that the last answer was cut off: it is learned
-    without an end.
+    without an end. `last_answer_only` says that no other answer is learned, as Ghost Attention
+    wants it (section 3.3).
 
     Raises:
         ValueError: the order of the roles is another one, or a user message is empty.
@@ -31,6 +32,7 @@ class Dialog:
     messages: tuple[Message, ...]
     source: str = ""
     is_cut: bool = False
+    last_answer_only: bool = False
 
     def __post_init__(self) -> None:
         check_turns(self.messages)
@@ -57,7 +59,8 @@ class Dialog:
 
     def answered(self, answer: str, *, is_cut: bool = False) -> Dialog:
         """The same prompt with `answer` as the assistant's last message."""
-        return Dialog((*self.prompt, Message("assistant", answer)), self.source, is_cut)
+        messages = (*self.prompt, Message("assistant", answer))
+        return replace(self, messages=messages, is_cut=is_cut)
 
 
 def folded(text: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from arriero.native.build import native
 from arriero.records import UserError
 from arriero.road.forecast import forecast
+from arriero.road.lineage import write_lineage
 from arriero.road.lock import locked
 from arriero.road.manifest import current_stages, read_manifest
 from arriero.road.plan.layout import check_adapters, check_batches, check_tensor
@@ -94,7 +95,10 @@ def _drive(
     with locked(run):
         for step in again:
             forget(run / step.name)
-        run_steps(steps, recipe, run, say, only=allowed, ranks=ranks)
+        try:
+            run_steps(steps, recipe, run, say, only=allowed, ranks=ranks)
+        finally:
+            write_lineage(stations(recipe, run), run)
         report = write_report(run)
     say(f"report: {report}")
     return report
@@ -115,7 +119,7 @@ def _first_changed(steps: Sequence[Step], run: Path) -> int:
 def newest_chat_model(run: Path) -> Path | None:
     """The folder of the newest chat model in a run, if there is one."""
     current = current_stages(run)
-    for pattern in ("*-ppo-v*/model", "*-rejection-v*/model", "*-sft/model"):
+    for pattern in ("*-ppo-v*/model", "*-rejection-v*/model", "*-sft*/model"):
         found = sorted(path for path in run.glob(pattern) if path.parent.name in current)
         if found:
             return found[-1]

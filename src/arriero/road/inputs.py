@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -17,8 +17,8 @@ from arriero.data.dialogs import read_dialogs
 from arriero.data.files import files_of, given_paths, is_hub
 from arriero.data.mixing import Source
 from arriero.data.preferences import read_preferences
-from arriero.data.prompts import read_prompts
-from arriero.data.writing import write_dialogs, write_preferences, write_prompts
+from arriero.data.prompts import prompts_file, read_prompts
+from arriero.data.writing import write_dialogs, write_preferences, write_prompts, write_rows
 from arriero.records import Annotator, Dialog, Oracle, Prompt, UserError
 from arriero.records.prompt import Track
 from arriero.road.recipe import DataConfig, WorldConfig
@@ -28,7 +28,12 @@ from arriero.world.documents import SOURCES, Document
 
 TEST_SETS = ("ordinary", "adversarial", "borderline")
 
+GHOST_PROMPTS = "prompts-ghost.jsonl"
+GHOST_TESTS = "prompts-ghost-test.jsonl"
+
 _FEW_SHOT = 3
+# Forty of each of the eight kinds that are tested.
+_ATTRIBUTE_TESTS = 320
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Inputs:
         tests: those of a track that the user holds out.
         world: seed of the world whose annotators and oracle judge; None with one's own files.
         sources: the corpus in parts with their weights; none where the recipe gives no weights.
+        ghost: dialogs that Ghost Attention rewrites.
+        general: open comparisons for a reward model that watches PPO, if there are any.
     """
 
     corpus: tuple[Path, ...]
@@ -50,6 +57,8 @@ class Inputs:
     world: int | None
     sources: tuple[Source, ...] = ()
     tests: Mapping[Track, tuple[Path, ...]] = field(default_factory=dict)
+    ghost: tuple[Path, ...] = ()
+    general: Mapping[Track, tuple[Path, ...]] = field(default_factory=dict)
 
     def annotators(self) -> tuple[Annotator, ...]:
         """The simulated annotators, where there are any."""
@@ -71,11 +80,13 @@ def prepare(config: DataConfig, folder: Path) -> Inputs:
         parts = {name: (_part_of_world(folder, name),) for name in SOURCES}
         return Inputs(
             corpus=(folder / "corpus.jsonl",),
-            instructions=(folder / "demonstrations.jsonl",),
+            instructions=(folder / "demonstrations.jsonl", *_attributes(config, folder)),
             helpfulness=(),
             safety=(),
             world=config.world.seed,
             sources=weighted(parts, config.weights),
+            ghost=(folder / GHOST_PROMPTS,) if config.world.attribute_dialogs else (),
+            general=_general_of_world(folder) if config.world.general_comparisons else {},
         )
     return Inputs(
         corpus=corpus_files(config.corpus),
@@ -85,7 +96,19 @@ def prepare(config: DataConfig, folder: Path) -> Inputs:
         world=None,
         sources=weighted(corpus_sources(config.corpus), config.weights),
         tests=_test_files(config),
+        ghost=existing_files("instructions", config.instructions),
+        general=(
+            {"helpfulness": existing_files("general", config.general)} if config.general else {}
+        ),
     )
+
+
+def _general_of_world(folder: Path) -> dict[Track, tuple[Path, ...]]:
+    return {track: (general_set(folder, track),) for track in get_args(Track)}
+
+
+def _attributes(config: DataConfig, folder: Path) -> tuple[Path, ...]:
+    return (folder / "attributes.jsonl",) if config.world.attribute_dialogs else ()
 
 
 def _test_files(config: DataConfig) -> dict[Track, tuple[Path, ...]]:
@@ -169,6 +192,7 @@ def external_files(inputs: Inputs) -> dict[str, list[Path]]:
         "helpfulness": inputs.helpfulness,
         "safety": inputs.safety,
         **{f"{track}_test": paths for track, paths in inputs.tests.items()},
+        **{f"general {track}": paths for track, paths in inputs.general.items()},
     }
     return {
         part: [file for path in paths for file in files_of(path)] for part, paths in parts.items()
@@ -194,6 +218,7 @@ def read_once(inputs: Inputs, workspace: Workspace) -> None:
         reader = partial(read_preferences, track=track)
         read[f"{track} comparisons"] = (paths, reader)
         read[f"{track} test comparisons"] = (inputs.tests.get(track, ()), reader)
+        read[f"general {track} comparisons"] = (inputs.general.get(track, ()), reader)
     counts: dict[str, int] = {}
     for name, (paths, reader) in read.items():
         local = [path for path in paths if not is_hub(path)]
@@ -203,10 +228,14 @@ def read_once(inputs: Inputs, workspace: Workspace) -> None:
     workspace.write_results({"files": files, "rows": counts})
 
 
-def draw_world(config: WorldConfig, workspace: Workspace, *, by_source: bool = False) -> None:
+def draw_world(
+    config: WorldConfig, workspace: Workspace, *, by_source: bool = False, versions: int = 1
+) -> None:
     """Write the world's documents, demonstrations and prompts as a user's files would be.
 
-    With `by_source` the documents lie once more in a file for each source.
+    Args:
+        by_source: the documents lie once more in a file for each source.
+        versions: each gets as many prompts as `config` says, none of them another's.
     """
     world = World(config.seed)
     folder = workspace.folder
@@ -223,24 +252,50 @@ def draw_world(config: WorldConfig, workspace: Workspace, *, by_source: bool = F
         "preferences": config.preference_prompts,
         "rejection": config.policy_prompts,
         "ppo": config.policy_prompts,
-        "held_out": config.held_out_prompts,
     }
     for split, count in counts.items():
-        prompts = _mixed(world, split, count, config)
-        write_prompts(folder / f"prompts-{split}.jsonl", prompts)
-    comparisons = [
-        *world.prompts("test", "ordinary", config.comparison_prompts),
-        *world.prompts("test", "adversarial", config.comparison_prompts),
-    ]
-    write_prompts(folder / "prompts-comparisons.jsonl", comparisons)
+        prompts = _mixed(world, split, count * versions, config)
+        for version in range(1, versions + 1):
+            fresh = prompts[count * (version - 1) : count * version]
+            asks_for_rhymes = not config.rhymes_until or version <= config.rhymes_until
+            write_prompts(
+                prompts_file(folder, split, version, versions),
+                [one for one in fresh if asks_for_rhymes or one.category != "rhyme"],
+            )
+    held_out = _mixed(world, "held_out", config.held_out_prompts, config)
+    write_prompts(folder / "prompts-held_out.jsonl", held_out)
+    count = config.comparison_prompts
+    by_kind = {
+        kind: world.prompts("test", kind, count * versions) for kind in ("ordinary", "adversarial")
+    }
+    for version in range(1, versions + 1):
+        fresh = [
+            prompt
+            for prompts in by_kind.values()
+            for prompt in prompts[count * (version - 1) : count * version]
+        ]
+        write_prompts(prompts_file(folder, "comparisons", version, versions), fresh)
     for kind in TEST_SETS:
         prompts = world.prompts("test", kind, config.test_prompts)
         write_prompts(folder / f"prompts-test-{kind}.jsonl", prompts)
-    for track in get_args(Track) if config.open_comparisons else ():
-        rows = world.open_comparisons(track, config.open_comparisons)
-        write_preferences(open_set(folder, track), rows)
+    num_open, num_general = config.open_comparisons, config.general_comparisons
+    for track in get_args(Track) if num_open or num_general else ():
+        rows = world.open_comparisons(track, num_open + num_general)
+        if num_open:
+            write_preferences(open_set(folder, track), rows[:num_open])
+        if num_general:
+            write_preferences(general_set(folder, track), rows[num_open:])
+    if config.attribute_dialogs:
+        _draw_attributes(world, config.attribute_dialogs, folder)
     workspace.say(f"{config.documents:,} documents, {len(demonstrations):,} demonstrations")
     workspace.write_results({"documents": config.documents, "demonstrations": len(demonstrations)})
+
+
+def _draw_attributes(world: World, num: int, folder: Path) -> None:
+    """Demonstrations about attributes, prompts for Ghost Attention, and tests of many turns."""
+    write_dialogs(folder / "attributes.jsonl", world.attribute_demonstrations(num))
+    write_prompts(folder / GHOST_PROMPTS, world.ghost_prompts(num))
+    write_rows(folder / GHOST_TESTS, map(asdict, world.attribute_tests(_ATTRIBUTE_TESTS)))
 
 
 def _write_documents(path: Path, documents: Sequence[Document]) -> None:
@@ -253,6 +308,11 @@ def _write_documents(path: Path, documents: Sequence[Document]) -> None:
 def open_set(folder: Path, track: Track) -> Path:
     """Where the world's open comparisons of a track lie, if it drew any."""
     return folder / f"open-{track}.jsonl"
+
+
+def general_set(folder: Path, track: Track) -> Path:
+    """Where the comparisons lie that the world's general reward model learns from."""
+    return folder / f"general-{track}.jsonl"
 
 
 def few_shot(folder: Path) -> list[Dialog]:

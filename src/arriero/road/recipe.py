@@ -26,9 +26,12 @@ from arriero.model.config import ModelConfig
 from arriero.model.weights import shape_of
 from arriero.records import UserError
 from arriero.road.base import fetched_base, local_base
+from arriero.road.names import VersionsConfig
 from arriero.stages.ablation import AblationConfig
+from arriero.stages.consistency import ConsistencyConfig
 from arriero.stages.evaluate import EvaluateConfig
 from arriero.stages.figures import FiguresConfig
+from arriero.stages.ghost import GhostConfig
 from arriero.stages.ppo import PpoConfig
 from arriero.stages.preferences import PreferencesConfig
 from arriero.stages.pretrain import PretrainConfig
@@ -63,11 +66,29 @@ class WorldConfig(BaseModel):
         ge=0,
         description="comparisons a track from elsewhere, source `crowd`, for mix.open",
     )
+    general_comparisons: int = Field(
+        default=0,
+        ge=0,
+        description="comparisons a track from elsewhere that only a reward model learns from which "
+        "watches PPO; 0 for none",
+    )
     policy_prompts: int = Field(
         default=2_000, gt=0, description="prompts of rejection sampling and of PPO"
     )
+    rhymes_until: int = Field(
+        default=0,
+        ge=0,
+        description="last version whose own prompts ask for rhymes, which later ones may forget; "
+        "0 for all",
+    )
     held_out_prompts: int = Field(default=256, gt=0, description="prompts of PPO's early stop")
     test_prompts: int = Field(default=1_000, gt=0, description="prompts of each test set")
+    attribute_dialogs: int = Field(
+        default=0,
+        ge=0,
+        description="dialogs about hobbies, languages and figures to learn from, and as many "
+        "prompts for Ghost Attention",
+    )
     safety_share: float = Field(
         default=0.35,
         gt=0,
@@ -118,6 +139,15 @@ class DataConfig(BaseModel):
     safety_test: tuple[str, ...] = Field(
         default=(), description="comparisons by safety held out; none takes some of the others"
     )
+    general: tuple[str, ...] = Field(
+        default=(),
+        description="open comparisons for a reward model that watches PPO and teaches nothing",
+    )
+    consistency: tuple[str, ...] = Field(
+        default=(),
+        description="tests whether an instruction of the first turn still holds later; none takes "
+        "the world's",
+    )
     max_dialogs: int = Field(default=0, ge=0, description="most demonstrations; 0 takes all")
 
 
@@ -145,6 +175,7 @@ class Recipe(BaseModel):
         "replace the recipe's, and pretraining goes on from its weights (pretrain.num_tokens 0 "
         "leaves them as they are)",
     )
+    versions: VersionsConfig = Field(default_factory=VersionsConfig)
     figures: FiguresConfig = Field(default_factory=FiguresConfig)
     parallel: ParallelConfig = Field(default_factory=ParallelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
@@ -156,6 +187,8 @@ class Recipe(BaseModel):
     reward: RewardConfig = Field(default_factory=RewardConfig)
     mix: MixConfig = Field(default_factory=MixConfig)
     rejection: RejectionConfig = Field(default_factory=RejectionConfig)
+    ghost: GhostConfig = Field(default_factory=GhostConfig)
+    consistency: ConsistencyConfig = Field(default_factory=ConsistencyConfig)
     ppo: PpoConfig = Field(default_factory=PpoConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     ablation: AblationConfig = Field(default_factory=AblationConfig)
@@ -237,6 +270,9 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
     return scaled(recipe)
 
 
+_NO_BUDGETS = frozenset({"seed", "safety_share", "borderline_share", "rhymes_until"})
+
+
 def scaled(recipe: Recipe) -> Recipe:
     """The recipe with its budgets multiplied by `scale`, which then is 1 again."""
     if recipe.scale == 1.0:
@@ -257,7 +293,7 @@ def scaled(recipe: Recipe) -> Recipe:
                         update={
                             name: times(getattr(world, name), 50)
                             for name in WorldConfig.model_fields
-                            if name not in ("seed", "safety_share", "borderline_share")
+                            if name not in _NO_BUDGETS
                         }
                     ),
                 }

@@ -1,202 +1,85 @@
-"""The stations of the road: which stage reads what of which earlier stage."""
+"""The stations of the road: which stage reads what of which earlier stage.
+
+Here the ones that come once; those of the RLHF versions are in `version_stations`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel
-
+from arriero.records import UserError
 from arriero.records.prompt import Track
 from arriero.road.base import base_files, fetched_base
-from arriero.road.inputs import (
-    TEST_SETS,
-    Inputs,
-    draw_world,
-    external_files,
-    few_shot,
-    open_set,
-    prepare,
-    prompts_of,
-    read_once,
-)
+from arriero.road.files import RunFiles
+from arriero.road.inputs import Inputs, draw_world, external_files, few_shot, prepare, read_once
 from arriero.road.manifest import hash_inputs
-from arriero.road.recipe import Recipe
-from arriero.road.run import Step
-from arriero.stages import (
-    adoption,
-    corpus,
-    evaluate,
-    ppo,
-    preferences,
-    pretrain,
-    rejection,
-    reward,
-    sft,
-    tokenizer,
+from arriero.road.names import (
+    INPUTS,
+    PRETRAIN,
+    TOKENIZER,
+    TRACKS,
+    StationNames,
+    VersionsConfig,
+    station_names,
 )
+from arriero.road.recipe import Recipe, load_recipe
+from arriero.road.run import Step
+from arriero.road.version_stations import VersionStations, keys_of
+from arriero.stages import corpus, evaluate, pretrain, sft, tokenizer
 from arriero.stages.workspace import Workspace
 
-INPUTS = "00-inputs"
-TOKENIZER = "01-tokenizer"
-PRETRAIN = "02-pretrain"
-SFT = "03-sft"
-PREFERENCES = "04-preferences-v1"
-REWARDS: dict[Track, str] = {
-    "helpfulness": "05-reward-helpfulness-v1",
-    "safety": "06-reward-safety-v1",
-}
-REJECTION = "07-rejection-v1"
-PPO = "08-ppo-v1"
-EVALUATE = "09-evaluate"
 
-# The folders of a whole run, in order.
-STAGES = (
-    INPUTS,
-    TOKENIZER,
-    PRETRAIN,
-    SFT,
-    PREFERENCES,
-    *REWARDS.values(),
-    REJECTION,
-    PPO,
-    EVALUATE,
-)
+def names_of(recipe: Recipe) -> StationNames:
+    """The folders of a recipe's run."""
+    is_world = recipe.data.source == "world"
+    has_ghost = not is_world or recipe.data.world.attribute_dialogs > 0
+    world = recipe.data.world
+    has_general = world.general_comparisons > 0 if is_world else bool(recipe.data.general)
+    return station_names(
+        recipe.versions, has_ghost=has_ghost, has_general=has_general, collects=is_world
+    )
 
-VERBS = ("tokenizer", "pretrain", "sft", "preferences", "reward", "rejection", "ppo", "evaluate")
+
+def names_in(run: Path) -> StationNames:
+    """The folders of a run by its own recipe; those of a single version where that is not there."""
+    try:
+        return names_of(load_recipe(str(run / "recipe.toml")))
+    except UserError:
+        return station_names(VersionsConfig())
 
 
 def stations(recipe: Recipe, run: Path) -> list[Step]:
     """All steps of a recipe in order, with their inputs bound."""
     inputs = prepare(recipe.data, run / INPUTS)
-    rewards = (run / REWARDS["helpfulness"] / "model", run / REWARDS["safety"] / "model")
-    files = _Files(run, recipe, inputs)
+    names = names_of(recipe)
+    files = RunFiles(run, recipe, inputs, names)
+    versions = VersionStations(recipe, run, inputs, names, files)
     return [
         _inputs(recipe, inputs),
         tokenizer_step(recipe, inputs),
-        Step(
-            PRETRAIN,
-            "pretrain",
-            {"model": _config(recipe.model), **_config(recipe.pretrain)},
-            (INPUTS, TOKENIZER),
-            lambda space: pretrain.run(
-                recipe.pretrain,
-                model_config=recipe.model,
-                corpus=inputs.corpus,
-                sources=inputs.sources,
-                tokenizer_folder=run / TOKENIZER / "model",
-                start=fetched_base(recipe.base, recipe.model) if recipe.base else None,
-                workspace=space,
-            ),
-            external=lambda: _base_hash(recipe),
-            is_parallel=True,
-            mend=lambda space: corpus.mend(
-                corpus=inputs.corpus,
-                sources=inputs.sources,
-                tokenizer_folder=run / TOKENIZER / "model",
-                workspace=space,
-            ),
-        ),
-        Step(
-            SFT,
-            "sft",
-            {"max_dialogs": recipe.data.max_dialogs, **_config(recipe.sft)},
-            (INPUTS, PRETRAIN),
-            lambda space: sft.run(
-                recipe.sft,
-                base=run / PRETRAIN / "model",
-                instructions=inputs.instructions,
-                corpus_shard=run / PRETRAIN / "shard",
-                max_dialogs=recipe.data.max_dialogs or None,
-                workspace=space,
-            ),
-            is_parallel=True,
-        ),
-        _preferences(recipe, run, inputs),
-        *(_reward(recipe, run, files, track) for track in REWARDS),
-        Step(
-            REJECTION,
-            "rejection",
-            _config(recipe.rejection),
-            (INPUTS, PRETRAIN, SFT, PREFERENCES, *REWARDS.values()),
-            lambda space: rejection.run(
-                recipe.rejection,
-                base=run / PRETRAIN / "model",
-                policy=run / SFT / "model",
-                rewards=rewards,
-                prompts=[files.prompts("rejection")],
-                instructions=inputs.instructions,
-                corpus_shard=run / PRETRAIN / "shard",
-                workspace=space,
-            ),
-            is_parallel=True,
-        ),
-        Step(
-            PPO,
-            "ppo",
-            _config(recipe.ppo),
-            (INPUTS, PREFERENCES, *REWARDS.values(), REJECTION),
-            lambda space: ppo.run(
-                recipe.ppo,
-                start=run / REJECTION / "model",
-                rewards=rewards,
-                prompts=[files.prompts("ppo")],
-                held_out=[files.prompts("held_out")],
-                workspace=space,
-            ),
-            is_parallel=True,
-        ),
-        _evaluate(recipe, run, inputs, files, rewards),
+        _pretrain(recipe, run, inputs),
+        *(_sft(recipe, run, inputs, number, name) for number, name in enumerate(names.sft, 1)),
+        *versions.steps(),
+        _evaluate(recipe, run, inputs, names, files),
     ]
-
-
-class _Files:
-    """Where prompts and comparisons of a run lie: drawn with the world, or kept back from files."""
-
-    def __init__(self, run: Path, recipe: Recipe, inputs: Inputs) -> None:
-        self._inputs, self._preferences = run / INPUTS, run / PREFERENCES
-        world = recipe.data.world
-        self._has_open_sets = inputs.world is not None and world.open_comparisons > 0
-        self._prompts = self._preferences if inputs.world is None else self._inputs
-        self._has_world = inputs.world is not None
-
-    def prompts(self, split: str) -> Path:
-        """Prompts of `rejection`, `ppo` or `held_out`."""
-        return self._prompts / f"prompts-{split}.jsonl"
-
-    def comparisons(self, track: Track, split: str) -> Path:
-        """Comparisons of `train` or `test`."""
-        return self._preferences / f"{track}-{split}.jsonl"
-
-    def training(self, track: Track) -> list[Path]:
-        """All comparisons that reward models may learn from."""
-        crowd = open_set(self._inputs, track)
-        return [self.comparisons(track, "train"), *([crowd] if self._has_open_sets else [])]
-
-    def test_sets(self) -> Mapping[str, Path]:
-        """Prompt files of the final evaluation by name."""
-        names = TEST_SETS if self._has_world else tuple(REWARDS)
-        return {name: self._prompts / f"prompts-test-{name}.jsonl" for name in names}
-
-
-def _config(config: BaseModel) -> dict[str, Any]:
-    return config.model_dump(mode="json")
 
 
 def _inputs(recipe: Recipe, inputs: Inputs) -> Step:
     external = external_files(inputs)
+    num_versions = recipe.versions.rlhf
 
     def run(space: Workspace) -> None:
         if inputs.world is not None:
-            draw_world(recipe.data.world, space, by_source=bool(inputs.sources))
+            world = recipe.data.world
+            draw_world(world, space, by_source=bool(inputs.sources), versions=num_versions)
         else:
             read_once(inputs, space)
 
     return Step(
         INPUTS,
         "inputs",
-        _config(recipe.data),
+        {"versions": num_versions, **keys_of(recipe.data)},
         (),
         run,
         external=lambda: hash_inputs(external) if external else "",
@@ -226,7 +109,7 @@ def tokenizer_step(recipe: Recipe, inputs: Inputs) -> Step:
     return Step(
         TOKENIZER,
         "tokenizer",
-        {"vocab_size": recipe.model.vocab_size, **_config(recipe.tokenizer)},
+        {"vocab_size": recipe.model.vocab_size, **keys_of(recipe.tokenizer)},
         (INPUTS,),
         run,
         external=lambda: _base_hash(recipe),
@@ -241,55 +124,47 @@ def _base_hash(recipe: Recipe) -> str:
     return hash_inputs({"base": base_files(recipe.base, folder)})
 
 
-def _preferences(recipe: Recipe, run: Path, inputs: Inputs) -> Step:
-    def work(space: Workspace) -> None:
-        if inputs.world is None:
-            adoption.adopt(
-                recipe.preferences,
-                files={"helpfulness": inputs.helpfulness, "safety": inputs.safety},
-                tests=inputs.tests,
-                tokenizer_folder=run / TOKENIZER / "model",
-                context=recipe.model.context,
-                workspace=space,
-            )
-            return
-        folder = run / INPUTS
-        preferences.collect(
-            recipe.preferences,
-            variants=(run / SFT / "model", run / SFT / "early"),
-            prompts={
-                "train": prompts_of(folder / "prompts-preferences.jsonl"),
-                "test": prompts_of(folder / "prompts-comparisons.jsonl"),
-            },
-            annotators=inputs.annotators(),
-            workspace=space,
-        )
-
-    config = _config(recipe.preferences)
-    if inputs.world is None:
-        return Step(
-            PREFERENCES,
-            "preferences",
-            {"context": recipe.model.context, **config},
-            (INPUTS, TOKENIZER),
-            work,
-        )
-    return Step(PREFERENCES, "preferences", config, (INPUTS, SFT), work)
-
-
-def _reward(recipe: Recipe, run: Path, files: _Files, track: Track) -> Step:
+def _pretrain(recipe: Recipe, run: Path, inputs: Inputs) -> Step:
     return Step(
-        REWARDS[track],
-        "reward",
-        {"mix": _config(recipe.mix), **_config(recipe.reward)},
-        (INPUTS, SFT, PREFERENCES),
-        lambda space: reward.run(
-            recipe.reward,
-            track=track,
-            mix=recipe.mix,
-            start=run / SFT / "model",
-            train={name: files.training(name) for name in REWARDS},
-            test={name: [files.comparisons(name, "test")] for name in REWARDS},
+        PRETRAIN,
+        "pretrain",
+        {"model": keys_of(recipe.model), **keys_of(recipe.pretrain)},
+        (INPUTS, TOKENIZER),
+        lambda space: pretrain.run(
+            recipe.pretrain,
+            model_config=recipe.model,
+            corpus=inputs.corpus,
+            sources=inputs.sources,
+            tokenizer_folder=run / TOKENIZER / "model",
+            start=fetched_base(recipe.base, recipe.model) if recipe.base else None,
+            workspace=space,
+        ),
+        external=lambda: _base_hash(recipe),
+        is_parallel=True,
+        mend=lambda space: corpus.mend(
+            corpus=inputs.corpus,
+            sources=inputs.sources,
+            tokenizer_folder=run / TOKENIZER / "model",
+            workspace=space,
+        ),
+    )
+
+
+def _sft(recipe: Recipe, run: Path, inputs: Inputs, number: int, name: str) -> Step:
+    """One SFT version: the last one learns from all demonstrations, the one before from some."""
+    share = 1.0 if number == recipe.versions.sft else recipe.versions.first_share
+    return Step(
+        name,
+        "sft",
+        {"share": share, "max_dialogs": recipe.data.max_dialogs, **keys_of(recipe.sft)},
+        (INPUTS, PRETRAIN),
+        lambda space: sft.run(
+            recipe.sft,
+            base=run / PRETRAIN / "model",
+            instructions=inputs.instructions,
+            corpus_shard=run / PRETRAIN / "shard",
+            max_dialogs=recipe.data.max_dialogs or None,
+            share=share,
             workspace=space,
         ),
         is_parallel=True,
@@ -297,28 +172,43 @@ def _reward(recipe: Recipe, run: Path, files: _Files, track: Track) -> Step:
 
 
 def _evaluate(
-    recipe: Recipe, run: Path, inputs: Inputs, files: _Files, rewards: tuple[Path, Path]
+    recipe: Recipe, run: Path, inputs: Inputs, names: StationNames, files: RunFiles
 ) -> Step:
+    """All versions, judged by the newest reward models, which then stay as they are."""
+    last = names.versions[-1]
+
+    def comparisons(track: Track) -> Path:
+        return files.comparisons(track, "test", last.number)[-1]
+
     def work(space: Workspace) -> None:
+        policies: Mapping[str, Path] = {
+            _short(name): run / name / "model" for name in names.policies()
+        }
         evaluate.run(
             recipe.evaluate,
             evaluate.EvaluateInputs(
                 base=run / PRETRAIN / "model",
                 base_shard=run / PRETRAIN / "shard",
-                versions={
-                    "sft": run / SFT / "model",
-                    "rejection-v1": run / REJECTION / "model",
-                    "ppo-v1": run / PPO / "model",
-                },
+                versions=policies,
                 sets=files.test_sets(),
-                rewards=rewards,
-                comparisons={track: files.comparisons(track, "test") for track in REWARDS},
+                rewards=(
+                    run / last.rewards["helpfulness"] / "model",
+                    run / last.rewards["safety"] / "model",
+                ),
+                comparisons={track: comparisons(track) for track in TRACKS},
                 few_shot=few_shot(run / INPUTS),
+                baseline=_short(names.sft[-1]),
             ),
             oracle=inputs.oracle(),
             pretraining=recipe.pretrain,
             workspace=space,
         )
 
-    needs = (INPUTS, PRETRAIN, SFT, PREFERENCES, *REWARDS.values(), REJECTION, PPO)
-    return Step(EVALUATE, "evaluate", _config(recipe.evaluate), needs, work)
+    needs = (INPUTS, PRETRAIN, *names.sft, last.preferences, *last.rewards.values())
+    needs += tuple(name for name in names.policies() if name not in names.sft)
+    return Step(names.evaluate, "evaluate", keys_of(recipe.evaluate), needs, work)
+
+
+def _short(folder: str) -> str:
+    """A version's name in the evaluation: `12-rejection-v2` is `rejection-v2`."""
+    return folder.split("-", 1)[1]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arriero.data.prompts import prompts_file
 from arriero.data.screening import (
     UNSAFE_CHOICE,
     Dropped,
@@ -47,6 +48,7 @@ def adopt(
     tokenizer_folder: Path,
     context: int,
     workspace: Workspace,
+    versions: int = 1,
 ) -> None:
     """Split comparisons that exist already; a prompt never stands on two sides.
 
@@ -55,6 +57,7 @@ def adopt(
 
     Args:
         tests: comparisons that the user holds out; a track that has some gives none of its own.
+        versions: among so many the prompts of rejection sampling and of PPO are shared out.
 
     Raises:
         UserError: too few prompts, a batch too small, or a test prompt among the others.
@@ -86,7 +89,10 @@ def adopt(
         write_preferences(workspace.folder / f"{track}-test.jsonl", test)
         workspace.say(f"{track}: {len(train)} comparisons to train on, {len(test)} held out")
     for name, prompts in kept_back.items():
-        write_prompts(workspace.folder / f"prompts-{name}.jsonl", prompts)
+        count = versions if name in ("rejection", "ppo") else 1
+        for version in range(1, count + 1):
+            path = prompts_file(workspace.folder, name, version, count)
+            write_prompts(path, prompts[version - 1 :: count])
     write_statistics(workspace, "adopted", tokenizer, dropped)
 
 

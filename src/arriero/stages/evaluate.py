@@ -24,11 +24,13 @@ from arriero.evaluation.comparison import (
     distributions,
     label_shares,
     paired_difference,
+    paired_rewards,
     path_point,
     set_figures,
     win_tie_loss,
 )
 from arriero.evaluation.graded import GradedAnswer
+from arriero.evaluation.regression import capabilities, moves_together
 from arriero.evaluation.reward_models import oracle_agreement
 from arriero.inference.generate import Sampling, generate
 from arriero.records import Dialog, Oracle, Prompt
@@ -71,6 +73,7 @@ class EvaluateInputs:
         rewards: the folders of the helpfulness and the safety model.
         comparisons: held-out preference files by track.
         few_shot: examples that the base model is prompted with.
+        baseline: the version that all later ones are held against; the first if left out.
     """
 
     base: Path
@@ -80,6 +83,7 @@ class EvaluateInputs:
     rewards: tuple[Path, Path]
     comparisons: Mapping[Track, Path]
     few_shot: Sequence[Dialog]
+    baseline: str = ""
 
 
 def run(
@@ -123,8 +127,12 @@ def run(
         "versions": list(graded),
         "has_oracle": oracle is not None,
         "sets": set_figures(graded) if oracle else {},
-        "wins": win_tie_loss(chat),
-        "paired": paired_difference(chat),
+        "baseline": inputs.baseline,
+        "wins": win_tie_loss(chat, inputs.baseline),
+        "paired": paired_difference(chat, inputs.baseline),
+        "paired_rewards": paired_rewards(chat, inputs.baseline),
+        "capabilities": capabilities(chat),
+        "moves_together": moves_together(chat),
         "path": {name: path_point(answers) for name, answers in chat.items()},
         "reward_distributions": distributions(chat),
         "labels": label_shares(graded) if oracle else {},

@@ -86,6 +86,7 @@ def collect(
     prompts: Mapping[str, Sequence[Prompt]],
     annotators: Sequence[Annotator],
     workspace: Workspace,
+    batch: str = "",
 ) -> None:
     """Sample, rate and write `TRACK-train.jsonl` and `TRACK-test.jsonl`.
 
@@ -93,6 +94,7 @@ def collect(
         variants: the two models that answer.
         prompts: under `train` and `test`; the test prompts are for held-out comparisons alone.
         annotators: each prompt goes to one of them, in turn.
+        batch: what the rows are marked with, such as `v2`.
     """
     models = [ChatModel.load(folder, workspace.device) for folder in variants]
     dropped: Counter[str] = Counter()
@@ -104,7 +106,7 @@ def collect(
             seed = workspace.seed * 1000 + begin + (split == "test")
             for number, (prompt, pair) in enumerate(_pairs(config, models, part, seed)):
                 annotator = annotators[(begin + number) % len(annotators)]
-                rated.extend(_rate(annotator, prompt, pair, dropped))
+                rated.extend(_rate(annotator, prompt, pair, batch, dropped))
             num_done += len(part)
             where = f"{split}: {begin + len(part)}/{len(members)} prompts answered and rated"
             workspace.say(f"{where}  {left.after(num_done)}")
@@ -147,6 +149,7 @@ def _rate(
     annotator: Annotator,
     prompt: Prompt,
     pair: tuple[str | None, str | None],
+    batch: str,
     dropped: Counter[str],
 ) -> list[Preference]:
     """The comparison as a row, or nothing where it teaches nothing."""
@@ -177,6 +180,7 @@ def _rate(
         source=prompt.category,
         prompt_id=prompt.id,
         annotator=annotator.name,
+        batch=batch,
     )
     if not is_kept(row):
         dropped[UNSAFE_CHOICE] += 1

@@ -45,7 +45,17 @@ def composite_scores(
     Args:
         answers: all of them, on every rank; each scores its part.
     """
-    scores = judges.score([answer.ids for answer in answers], is_safety_prompt, ranks)
+    return sequence_scores(judges, [answer.ids for answer in answers], is_safety_prompt, ranks)
+
+
+def sequence_scores(
+    judges: RewardModels,
+    sequences: Sequence[Sequence[int]],
+    is_safety_prompt: Tensor,
+    ranks: Ranks,
+) -> CompositeScores:
+    """The same of prompts and answers as ids."""
+    scores = judges.score(sequences, is_safety_prompt, ranks)
     for judge in (judges.helpfulness, judges.safety):
         reshard(judge)
     # Ranks that share matrices may differ in a last bit, and what follows must not.

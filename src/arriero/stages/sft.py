@@ -74,16 +74,20 @@ def run(
     workspace: Workspace,
     corpus_shard: Path | None = None,
     max_dialogs: int | None = None,
+    share: float = 1.0,
 ) -> None:
     """Fine-tune the base model on demonstrations into `folder/model`.
+
+    Of the demonstrations, at most `max_dialogs`, a `share` is learned from, drawn at random.
 
     The model after four fifths of the steps is kept as `folder/early`: a second variant for
     preference collection, which samples its two answers from two models. Much earlier ones answer
     so badly that every comparison is easy.
     """
     dialogs = [dialog for dialog in read_dialogs(instructions) if dialog.is_answered]
-    if max_dialogs is not None and len(dialogs) > max_dialogs:
-        kept = np.random.default_rng(workspace.seed).permutation(len(dialogs))[:max_dialogs]
+    most = round(min(len(dialogs), max_dialogs or len(dialogs)) * share)
+    if len(dialogs) > most:
+        kept = np.random.default_rng(workspace.seed).permutation(len(dialogs))[:most]
         dialogs = [dialogs[index] for index in sorted(kept)]
     facts = fine_tune(config, base, dialogs, workspace, corpus_shard=corpus_shard, keep_early=True)
     if workspace.ranks.is_first:

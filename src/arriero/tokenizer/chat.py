@@ -70,8 +70,14 @@ def encode_dialog(
 def encode_dialogs(
     tokenizer: Tokenizer, dialogs: Sequence[Dialog], *, last_answer_only: bool = False
 ) -> list[EncodedDialog]:
-    """encode_dialog of each, with all texts tokenized in one batch; a cut answer gets no end."""
-    return [_join(each, last_answer_only) for each in tokenizer.layout.stretches(dialogs)]
+    """encode_dialog of each, with all texts tokenized in one batch; a cut answer gets no end.
+
+    A dialog that is itself `last_answer_only` is masked so, whatever is asked for.
+    """
+    return [
+        _join(stretches, last_answer_only or dialog.last_answer_only)
+        for dialog, stretches in zip(dialogs, tokenizer.layout.stretches(dialogs), strict=True)
+    ]
 
 
 def _join(stretches: Sequence[Stretch], last_answer_only: bool) -> EncodedDialog:

@@ -25,7 +25,9 @@ class Guard:
     """Judges steps one after another by what recent healthy ones looked like.
 
     A spike is a loss or a gradient norm more than 10 standard deviations above the mean of the
-    last 128 healthy steps; nothing is a spike before there are 20 of them. Given the same figures
+    last 128 healthy steps; nothing is a spike before there are 20 of them. Where gradients are
+    clipped, a norm that jumps in step after step while the loss does not is where the weights are,
+    no bad batch: the first such step is left out, those after it are taken. Given the same figures
     it judges the same, so ranks that share theirs agree without asking each other, and one that
     goes on from `state()` judges as if it had never stopped.
 
@@ -40,6 +42,7 @@ class Guard:
     def __init__(self, clip: float = 0.0) -> None:
         self.bad_in_a_row = 0
         self._clip = clip
+        self._is_steep = False
         self._losses: list[float] = []
         self._norms: list[float] = []
 
@@ -51,6 +54,7 @@ class Guard:
 
     def record(self, verdict: Verdict, loss: float, grad_norm: float) -> None:
         """Take a step for what it was judged to be; later ones are judged by the healthy ones."""
+        self._is_steep = self._norm_alone_jumps(loss, grad_norm)
         if verdict != "ok":
             self.bad_in_a_row += 1
             return
@@ -64,6 +68,7 @@ class Guard:
             "bad_in_a_row": self.bad_in_a_row,
             "losses": list(self._losses),
             "grad_norms": list(self._norms),
+            "is_steep": self._is_steep,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -71,16 +76,28 @@ class Guard:
         self.bad_in_a_row = int(state.get("bad_in_a_row", 0))
         self._losses = [float(value) for value in state.get("losses", ())]
         self._norms = [float(value) for value in state.get("grad_norms", ())]
+        self._is_steep = bool(state.get("is_steep", False))
 
     def verdict(self, loss: float, grad_norm: float) -> Verdict:
         """What `judge` would say, which stays without consequences."""
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             return "not finite"
+        if self._loss_jumps(loss):
+            return "spike"
+        if self._norm_alone_jumps(loss, grad_norm):
+            return "ok" if self._clip and self._is_steep else "spike"
+        return "ok"
+
+    def _loss_jumps(self, loss: float) -> bool:
         if len(self._losses) < _WARM_UP:
-            return "ok"
-        least_norm_sigma = _LEAST_NORM_SIGMA * fmean(self._norms)
-        jumps = grad_norm > max(self._clip, _ceiling(self._norms, least_norm_sigma))
-        return "spike" if jumps or loss > _ceiling(self._losses, _LEAST_LOSS_SIGMA) else "ok"
+            return False
+        return not loss <= _ceiling(self._losses, _LEAST_LOSS_SIGMA)
+
+    def _norm_alone_jumps(self, loss: float, grad_norm: float) -> bool:
+        if len(self._norms) < _WARM_UP or self._loss_jumps(loss):
+            return False
+        ceiling = _ceiling(self._norms, _LEAST_NORM_SIGMA * fmean(self._norms))
+        return max(self._clip, ceiling) < grad_norm < math.inf
 
 
 def _ceiling(recent: Sequence[float], least_sigma: float) -> float:

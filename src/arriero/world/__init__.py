@@ -10,9 +10,15 @@ import random
 from collections.abc import Iterator
 from functools import cached_property
 
-from arriero.records import Annotator, Dialog, Oracle, Preference, Prompt
+from arriero.records import Annotator, ConsistencyTest, Dialog, Oracle, Preference, Prompt
 from arriero.records.prompt import Track
 from arriero.world.annotators import make_annotators
+from arriero.world.attribute_dialogs import (
+    attribute_demonstrations,
+    attribute_tests,
+    ghost_prompts,
+)
+from arriero.world.attributes import Attributes
 from arriero.world.demonstrations import demonstrations, few_shot, graded_answers
 from arriero.world.documents import Document, write_documents
 from arriero.world.open_sets import open_comparisons
@@ -52,6 +58,22 @@ class World:
         """`num` comparisons of a track as public sets have them, without ratings or labels."""
         return open_comparisons(self.tasks, self.oracle(), track, num)
 
+    def attribute_demonstrations(self, num: int) -> list[Dialog]:
+        """`num` dialogs that teach to obey an instruction of the same turn."""
+        return attribute_demonstrations(self.tasks, self._attributes, num)
+
+    def ghost_prompts(self, num: int) -> list[Prompt]:
+        """`num` dialogs of many turns for Ghost Attention to rewrite."""
+        return ghost_prompts(self.tasks, num)
+
+    def attribute_tests(self, num: int) -> list[ConsistencyTest]:
+        """`num` tests whether an instruction of the first turn still holds many turns later."""
+        return attribute_tests(self.tasks, self._attributes, num)
+
+    def honours(self, kind: str, value: str, answer: str) -> bool:
+        """Whether an answer keeps to an attribute that was set."""
+        return self._attributes.honours(kind, value, answer)
+
     def few_shot(self, num: int) -> list[Dialog]:
         """`num` clean dialogs to prompt a base model with."""
         return few_shot(self.tasks, num)
@@ -60,6 +82,10 @@ class World:
         """One answer of every grade to a prompt, by the oracle's labels (and `partial`)."""
         rng = random.Random(f"answers/{self.seed}/{prompt.id}")
         return graded_answers(self.tasks, Task.from_id(prompt.id), rng)
+
+    @cached_property
+    def _attributes(self) -> Attributes:
+        return Attributes(self.valley)
 
     @cached_property
     def _oracle(self) -> Oracle:

@@ -25,12 +25,13 @@ from arriero.records.prompt import Track
 from arriero.road.ablation import ablation_named
 from arriero.road.ablation.rewards.scaling import resized
 from arriero.road.inputs import open_set
+from arriero.road.names import INPUTS
 from arriero.road.recipe import Recipe, load_recipe
-from arriero.road.stations import INPUTS, PREFERENCES, SFT
 from arriero.tokenizer import load_tokenizer, train_tokenizer
 
 WORDS = "salt wool river road stone bread water letter valley mule yes no please thanks".split()
 RATINGS = list(Rating)
+SFT, PREFERENCES = "03-sft", "04-preferences-v1"
 
 
 def rows(track: Track, begin: int, end: int) -> list[Preference]:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from arriero.road.manifest import Manifest, write_manifest
-from arriero.road.stations import STAGES
+from arriero.road.names import VersionsConfig, station_names
 from arriero.road.watch.following import MetricsFollower, RunFollower
 from arriero.training.sinks import rewind
+
+STAGES = tuple(station_names(VersionsConfig()).in_order())
 
 
 def line(step: int, loss: float | None = 2.0, **more: Any) -> str:

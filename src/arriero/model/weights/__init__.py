@@ -12,6 +12,7 @@ from arriero.model.weights.hugging_face import (
     write_hugging_face,
 )
 from arriero.model.weights.meta import is_meta, open_meta, write_meta
+from arriero.model.weights.tensor_files import weights_identity
 
 __all__ = [
     "Checkpoint",
@@ -24,6 +25,7 @@ __all__ = [
     "save_language_model",
     "save_score_model",
     "shape_of",
+    "weights_identity",
     "write_hugging_face",
     "write_meta",
 ]

@@ -6,6 +6,7 @@ files are written header first, which gives the bytes that the library itself wo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ import safetensors
 import torch
 from safetensors import SafetensorError
 
+from arriero.model.weights.integrity import sha256
 from arriero.model.weights.json_files import read_json, write_json
 from arriero.model.weights.lazy import LazyTensor, in_file, memory_of
 from arriero.records import UserError
@@ -56,6 +58,18 @@ def open_tensors(folder: Path) -> dict[str, LazyTensor]:
 def weight_paths(folder: Path) -> list[Path]:
     """The safetensors files of a model folder; raises UserError as open_tensors does."""
     return [path for path, _ in _weight_files(folder)]
+
+
+def weights_identity(folder: Path) -> str:
+    """SHA-256 by which the weights of a model folder are known, in hexadecimal.
+
+    That of the file, or of several files' hashes in the order of their names.
+
+    Raises:
+        UserError: as open_tensors.
+    """
+    hashes = [sha256(path) for path in sorted(weight_paths(folder))]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def open_file(path: Path) -> dict[str, LazyTensor]:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from arriero.records import UserError
 from arriero.road.ablation.attention import ablate_attention
+from arriero.road.ablation.ghost import study as ghost
 from arriero.road.ablation.rewards import folds, margin, mixes, safety_loss, scaling
 from arriero.road.ablation.rewards.page import run_study
 from arriero.road.recipe import Recipe
@@ -40,6 +41,7 @@ _ABLATIONS: dict[str, Ablation] = {
     "attention": _attention,
     **{study.name: partial(run_study, study) for study in _STUDIES},
     folds.NAME: folds.cross_validate,
+    ghost.NAME: ghost.ablate_ghost,
 }
 
 

@@ -27,10 +27,11 @@ from arriero.road.ablation.summary import summarize
 from arriero.road.forecast import training_seconds
 from arriero.road.inputs import Inputs
 from arriero.road.lock import locked
+from arriero.road.names import INPUTS, TOKENIZER
 from arriero.road.recipe import Recipe
 from arriero.road.report.wording import duration
 from arriero.road.run import Step, choose_device, run_steps
-from arriero.road.stations import INPUTS, TOKENIZER, tokenizer_step
+from arriero.road.stations import tokenizer_step
 from arriero.stages import ablation
 from arriero.stages.workspace import Workspace, write_json
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from arriero.road.report.drawing import Interval
 from arriero.road.report.folder import Json, RunFolder, items, mapping, number, text
 
-_VERSION_ROLES = ("amber", "blue", "green", "purple", "sky", "vermilion", "olive")
+_VERSION_ROLES = ("amber", "blue", "green", "purple", "sky", "vermilion", "olive", "ink")
 
 
 @dataclass(frozen=True, slots=True)

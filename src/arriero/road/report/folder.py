@@ -21,7 +21,7 @@ from arriero.road.manifest import current_stages, read_manifest
 Json = Mapping[str, Any]
 
 _STAGE_NAME = re.compile(
-    r"(?P<number>\d+)-(?P<kind>[a-z]+)(?:-(?P<name>[a-z0-9_-]+?))?(?:-v(?P<version>\d+))?"
+    r"(?P<number>\d+)-(?P<kind>[a-z]+)(?:-(?P<name>(?!v\d+$)[a-z0-9_-]+?))?(?:-v(?P<version>\d+))?"
 )
 
 
@@ -89,6 +89,12 @@ class RunFolder:
     def of(self, kind: str) -> tuple[StageFolder, ...]:
         """All stages of one kind, such as every `reward`."""
         return tuple(stage for stage in self.stages if stage.kind == kind)
+
+    def newest(self, kind: str) -> tuple[StageFolder, ...]:
+        """The stages of one kind that belong to its last version."""
+        stages = self.of(kind)
+        last = max((stage.version or 0 for stage in stages), default=0)
+        return tuple(stage for stage in stages if (stage.version or 0) == last)
 
 
 def read_run(path: Path) -> RunFolder:

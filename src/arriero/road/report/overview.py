@@ -90,7 +90,8 @@ def _win_tile(evaluation: Evaluation) -> Tile | None:
     entries = mappings(evaluation.results.get("wins"))
     for judge in ("oracle", "reward"):
         by_judge = [entry for entry in entries if entry.get("judge") == judge]
-        against = [entry for entry in by_judge if entry.get("b") == "sft"] or by_judge
+        baseline = evaluation.results.get("baseline") or "sft"
+        against = [entry for entry in by_judge if entry.get("b") == baseline] or by_judge
         if not against:
             continue
         opponent = against[0].get("b")

@@ -71,7 +71,7 @@ def preferences_section(run: RunFolder) -> Section | None:
         )
         safety.append(_bar("the paper", _PAPER_LABELS, _SAFETY_ROLES))
         blocks.append(Bars(title="Safety labels", bars=safety, look=look, paper="section 3.2.1"))
-    for stage in run.of("preferences"):
+    for stage in run.newest("preferences"):
         add_facts(blocks, _dropped(stage))
         if samples := in_turn(read_samples(stage.results.get("examples"))):
             look = _CHOICE.get(str(stage.results.get("origin")), _CHOICE["adopted"])
@@ -147,7 +147,7 @@ def _bar(label: str, shares: Mapping[str, float | None], roles: Mapping[str, str
 
 def rewards_section(run: RunFolder) -> Section | None:
     """Accuracy by test set (Table 7) and by rating (Table 8), score histograms, losses."""
-    stages = run.of("reward")
+    stages = run.newest("reward")
     accuracy = {stage.short_label: _accuracy(stage) for stage in stages}
     blocks: list[Block] = []
     if any(accuracy.values()):
@@ -156,6 +156,8 @@ def rewards_section(run: RunFolder) -> Section | None:
     if rows:
         blocks.append(_figure_by_rating(rows))
         blocks.append(_table_by_rating(rows))
+    if len(run.of("reward")) > len(stages):
+        blocks.append(_table_by_version(run.of("reward")))
     for stage in stages:
         add_figure(blocks, _score_histogram(stage))
     for stage in stages:
@@ -176,6 +178,23 @@ def rewards_section(run: RunFolder) -> Section | None:
         "Two scalar judges, one of helpfulness and one of safety, both started from the chat model."
     )
     return Section("rewards", "Reward models", lead, blocks) if blocks else None
+
+
+def _table_by_version(stages: Sequence[StageFolder]) -> Table:
+    rows: list[list[str | Cell]] = []
+    for stage in stages:
+        accuracy = _accuracy(stage)
+        own = next((name for name in accuracy if name.split()[0] == stage.name), "")
+        cells = _accuracy_cells([accuracy.get(own, {}).get("all", {})])
+        rows.append([stage.short_label, count(number(stage.results.get("pairs"))), *cells])
+    return Table(
+        title="The reward models of all versions",
+        head=["reward model", "pairs to learn from", "accuracy on its own domain"],
+        rows=rows,
+        look="Each is trained anew on all comparisons so far, and tested on those held out so far: "
+        "newer answers are better, so that it gets harder to tell them apart.",
+        paper="section 3.2.1",
+    )
 
 
 def _accuracy(stage: StageFolder) -> dict[str, dict[str, Json]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from markupsafe import Markup
 
-from arriero.road.report.blocks import Block, Figure, Panels, Samples, Section
-from arriero.road.report.drawing import Curve, draw_curves
+from arriero.road.report.blocks import Block, Cell, Figure, Panels, Samples, Section, Table
+from arriero.road.report.drawing import SERIES, Curve, draw_curves
 from arriero.road.report.folder import RunFolder, StageFolder, mappings, number, text
 from arriero.road.report.pretraining import add_facts, add_figure, add_samples, loss_figure
 from arriero.road.report.samples import read_samples
@@ -38,7 +40,9 @@ def rejection_section(run: RunFolder) -> Section | None:
     """Reward against the number of samples (Figure 7), temperature (Figure 8), best and worst."""
     blocks: list[Block] = []
     stages = run.of("rejection")
-    for stage in stages:
+    if len(stages) > 1:
+        blocks.append(_table_of_versions(stages))
+    for stage in stages[-1:]:
         results = stage.results
         facts = [
             ("prompts", count(number(results.get("prompts")))),
@@ -48,9 +52,9 @@ def rejection_section(run: RunFolder) -> Section | None:
             ("mean reward of the best", decimal(number(results.get("reward_mean_of_best")))),
         ]
         add_facts(blocks, facts)
+        add_figure(blocks, _by_number(stages))
+        add_figure(blocks, _by_temperature(stages))
         suffix = f", v{stage.version}" if len(stages) > 1 else ""
-        add_figure(blocks, _by_number(stage, suffix))
-        add_figure(blocks, _by_temperature(stage, suffix))
         add_figure(
             blocks,
             loss_figure(
@@ -68,52 +72,93 @@ def rejection_section(run: RunFolder) -> Section | None:
     return Section("rejection", "Rejection sampling", lead, blocks) if blocks else None
 
 
-def _by_number(stage: StageFolder, suffix: str) -> Figure | None:
-    points = sorted(
-        (at, number(entry.get("max")), number(entry.get("median")))
-        for entry in mappings(stage.results.get("by_n"))
-        if (at := number(entry.get("n"))) is not None
-    )
-    curves = [
-        Curve(
-            [at for at, *pair in points if pair[index] is not None],
-            [value for _, *pair in points if (value := pair[index]) is not None],
-            label,
-            role,
-            has_markers=len(points) <= 16,
+def _table_of_versions(stages: Sequence[StageFolder]) -> Table:
+    rows: list[list[str | Cell]] = []
+    for stage in stages:
+        results = stage.results
+        rows.append(
+            [
+                stage.short_label,
+                count(number(results.get("prompts"))),
+                count(number(results.get("targets"))),
+                decimal(number(results.get("temperature"))),
+                decimal(number(results.get("reward_mean_of_samples"))),
+                decimal(number(results.get("reward_mean_of_best"))),
+            ]
         )
-        for index, (label, role) in enumerate((("maximum", "blue"), ("median", "amber")))
-    ]
+    return Table(
+        title="Version by version",
+        head=["version", "prompts", "targets", "temperature", "all samples", "the best"],
+        rows=rows,
+        look="Targets beyond the prompts of a version come out of the bag of earlier ones. Rewards "
+        "are those of each version's own reward models: they compare within a row alone.",
+        paper="section 3.2.3",
+        is_wide=True,
+    )
+
+
+def _by_number(stages: Sequence[StageFolder]) -> Figure | None:
+    """Of one version maximum and median, of several the maxima."""
+    kinds = (("max", "maximum", "blue"), ("median", "median", "amber"))
+    curves: list[Curve] = []
+    for number_of_stage, stage in enumerate(stages):
+        for key, label, role in kinds if len(stages) == 1 else kinds[:1]:
+            points = sorted(
+                (at, value)
+                for entry in mappings(stage.results.get("by_n"))
+                if (at := number(entry.get("n"))) is not None
+                and (value := number(entry.get(key))) is not None
+            )
+            if len(stages) > 1:
+                label, role = stage.short_label, SERIES[number_of_stage % len(SERIES)]
+            curves.append(_curve(points, label, role, len(points) <= 16))
     curves = [curve for curve in curves if curve.x]
     if not curves:
         return None
+    look = "The gap between the lines is what there is to gain from choosing the best of N."
+    if len(stages) > 1:
+        look = "The mean of the best of N, by version: how it climbs is what choosing gains."
     return Figure(
-        title=f"Reward against the number of samples{suffix}",
+        title="Reward against the number of samples",
         svg=draw_curves(curves, x="samples a prompt, N", y="reward"),
-        look="The gap between the lines is what there is to gain from choosing the best of N.",
+        look=look,
         paper="Figure 7",
     )
 
 
-def _by_temperature(stage: StageFolder, suffix: str) -> Figure | None:
-    points = sorted(
-        (at, value)
-        for entry in mappings(stage.results.get("temperatures"))
-        if (at := number(entry.get("temperature"))) is not None
-        and (value := number(entry.get("max_mean"))) is not None
-    )
-    if len(points) < 2:
+def _by_temperature(stages: Sequence[StageFolder]) -> Figure | None:
+    curves: list[Curve] = []
+    best: list[str] = []
+    for number_of_stage, stage in enumerate(stages):
+        points = sorted(
+            (at, value)
+            for entry in mappings(stage.results.get("temperatures"))
+            if (at := number(entry.get("temperature"))) is not None
+            and (value := number(entry.get("max_mean"))) is not None
+        )
+        if len(points) < 2:
+            continue
+        label = stage.short_label if len(stages) > 1 else ""
+        curves.append(_curve(points, label, SERIES[number_of_stage % len(SERIES)], True))
+        best.append(f"{max(points, key=lambda point: point[1])[0]:g}")
+    if not curves:
         return None
-    best = max(points, key=lambda point: point[1])[0]
-    curve = Curve(
-        [at for at, _ in points], [value for _, value in points], role="blue", has_markers=True
-    )
+    found = f"here {best[0]} is best" if len(best) == 1 else f"best are {', '.join(best)} in turn"
     return Figure(
-        title=f"Best reward by temperature{suffix}",
-        svg=draw_curves([curve], x="temperature", y="mean reward of the best", has_integers=False),
-        look=f"Warmer sampling explores more until it loses the thread; here {best:g} is best.",
+        title="Best reward by temperature",
+        svg=draw_curves(curves, x="temperature", y="mean reward of the best", has_integers=False),
+        look=f"Warmer sampling explores more until it loses the thread; {found}.",
         paper="Figure 8",
     )
+
+
+def _curve(
+    points: Sequence[tuple[float, float]], label: str, role: str, has_markers: bool
+) -> Curve:
+    return Curve(
+        [at for at, _ in points], [value for _, value in points], label, role,
+        has_markers=has_markers,
+    )  # fmt: skip
 
 
 def ppo_section(run: RunFolder) -> Section | None:

@@ -6,6 +6,7 @@ from arriero.road.report.blocks import Bar, Bars, Block, Cell, Figure, Section, 
 from arriero.road.report.drawing import Interval, draw_intervals, draw_path, draw_ridges
 from arriero.road.report.evaluation import Evaluation
 from arriero.road.report.folder import Json, mapping, mappings, number, numbers, text
+from arriero.road.report.pretraining import add_facts
 from arriero.road.report.wording import count, decimal, interval, percent, plain
 
 
@@ -14,9 +15,12 @@ def versions_section(evaluation: Evaluation) -> Section | None:
     blocks: list[Block] = [*_paths(evaluation), *_distributions(evaluation)]
     wins = _wins(evaluation)
     blocks += wins
-    paired = _paired(evaluation)
-    if paired is not None:
-        blocks.append(paired)
+    for title, key, x, look in _PAIRED:
+        if (paired := _paired(evaluation, title, key, x, look)) is not None:
+            blocks.append(paired)
+    if (table := capabilities_table(evaluation)) is not None:
+        blocks.append(table)
+    add_facts(blocks, _together(evaluation))
     agreement = _agreement(evaluation)
     if agreement is not None:
         blocks.append(agreement)
@@ -26,6 +30,26 @@ def versions_section(evaluation: Evaluation) -> Section | None:
     lead = "Every version answers the same unseen prompts; judged by the reward models"
     lead += " and by the oracle." if evaluation.results.get("has_oracle") else "."
     return Section("versions", "From version to version", lead, blocks) if blocks else None
+
+
+# Title, key of the results, axis, what to look for.
+_PAIRED = (
+    (
+        "Paired differences, by the oracle",
+        "paired",
+        "difference in quality",
+        "The oracle's grade, first version minus second on the same prompts. An interval right of "
+        "zero is a gain, one that touches zero settles nothing.",
+    ),
+    (
+        "Paired differences, by the last reward models",
+        "paired_rewards",
+        "difference in raw score",
+        "All versions scored by the same, last reward models. No version should lie left of zero "
+        "against the one before it.",
+    ),
+)
+_MANY_VERSIONS = 3
 
 
 def _paths(evaluation: Evaluation) -> list[Figure]:
@@ -98,7 +122,7 @@ def _distributions(evaluation: Evaluation) -> list[Figure]:
 
 def _wins(evaluation: Evaluation) -> list[Bars]:
     judges: dict[str, list[Bar]] = {}
-    for entry in _by_pair(evaluation.results.get("wins")):
+    for entry in _of_interest(evaluation, evaluation.results.get("wins")):
         outcome = [number(entry.get(key)) or 0.0 for key in ("wins", "ties", "losses")]
         total = sum(outcome)
         if total <= 0:
@@ -144,10 +168,10 @@ def _win_note(entry: Json, total: float) -> str:
     return f"share {percent(share)}{bounds} of {count(total)}"
 
 
-def _paired(evaluation: Evaluation) -> Figure | None:
+def _paired(evaluation: Evaluation, title: str, key: str, x: str, look: str) -> Figure | None:
     rows: list[str] = []
     values: list[Interval | None] = []
-    for entry in _by_pair(evaluation.results.get("paired")):
+    for entry in _of_interest(evaluation, evaluation.results.get(key)):
         difference = number(entry.get("difference"))
         if difference is None:
             continue
@@ -158,13 +182,69 @@ def _paired(evaluation: Evaluation) -> Figure | None:
     if not rows:
         return None
     return Figure(
-        title="Paired differences",
+        title=title,
         svg=draw_intervals(
-            rows, {"": values}, roles=["blue"], x="difference", reference=0.0, is_percent=False
+            rows, {"": values}, roles=["blue"], x=x, reference=0.0, is_percent=False
         ),
-        look="The oracle's grade, first version minus second on the same prompts. An interval "
-        "right of zero is a gain, one that touches zero settles nothing.",
+        look=look,
     )
+
+
+def _of_interest(evaluation: Evaluation, value: object) -> list[Json]:
+    """All comparisons; of many versions those on all prompts, and every set for the newest."""
+    entries = _by_pair(value)
+    tuned = [version for version in evaluation.versions if version != "base"]
+    if len(tuned) <= _MANY_VERSIONS:
+        return entries
+    baseline = evaluation.results.get("baseline")
+    return [
+        entry
+        for entry in entries
+        if entry.get("set") == "all" or (entry.get("a"), entry.get("b")) == (tuned[-1], baseline)
+    ]
+
+
+def capabilities_table(evaluation: Evaluation) -> Table | None:
+    """What each version can do, category by category; what it lost is marked."""
+    found = mapping(evaluation.results.get("capabilities"))
+    by_category = mapping(found.get("by_category"))
+    tuned = [version for version in evaluation.versions if version != "base"]
+    if not by_category or len(tuned) < 2:
+        return None
+    lost = {
+        (text(e.get("category")), text(e.get("version"))) for e in mappings(found.get("losses"))
+    }
+    prompts = mapping(found.get("prompts"))
+    rows: list[list[str | Cell]] = []
+    for category, by_version in by_category.items():
+        cells = [
+            _capability(number(mapping(by_version).get(v)), (category, v) in lost) for v in tuned
+        ]
+        rows.append([category, count(number(prompts.get(category))), *cells])
+    is_right = found.get("measure") == "right"
+    what = "The share of right answers" if is_right else "The helpfulness model's mean"
+    return Table(
+        title="What each version can do",
+        head=["category", "prompts", *tuned],
+        rows=rows,
+        look=f"{what} by category: forgetting shows here before it shows in any mean. Lost: lower "
+        "than the version before by more than the paired 95% interval.",
+        paper="section 3.2.3",
+        is_wide=True,
+    )
+
+
+def _capability(value: float | None, is_lost: bool) -> Cell:
+    return Cell(percent(value), "lost" if is_lost else "", value)
+
+
+def _together(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """How far reward models and oracle agree on an order."""
+    found = mapping(evaluation.results.get("moves_together"))
+    return [
+        ("rank correlation of reward and oracle, answers", decimal(number(found.get("answers")))),
+        ("over the versions' means", decimal(number(found.get("versions")))),
+    ]
 
 
 def _agreement(evaluation: Evaluation) -> Table | None:

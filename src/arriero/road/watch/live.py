@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 
 from arriero.records import UserError
-from arriero.road.stations import STAGES
+from arriero.road.stations import names_in
 from arriero.road.watch.drawing import draw
 from arriero.road.watch.following import RunFollower
 
@@ -32,7 +32,7 @@ def watch(run: Path, console: Console, *, once: bool = False) -> None:
         raise UserError(f"{run}: no such run; `arriero run RECIPE` makes one under runs/")
     if (run / "started.json").is_file():
         run = run.resolve().parent
-    follower = RunFollower(run, STAGES)
+    follower = RunFollower(run, tuple(names_in(run).in_order()))
     ascii_only = console.options.ascii_only
     if once or not console.is_terminal:
         console.print(draw(follower.look(), ascii_only=ascii_only))

@@ -25,11 +25,11 @@ from arriero.road.ablation.rewards.material import Material, make_material, mate
 from arriero.road.ablation.rewards.scores import read_scores
 from arriero.road.inputs import existing_files
 from arriero.road.lock import locked
+from arriero.road.names import TRACKS
 from arriero.road.recipe import Recipe
 from arriero.road.rewards.evaluate import figures_of_pairs
 from arriero.road.rewards.report import write_rewards_report
 from arriero.road.run import Step, run_steps
-from arriero.road.stations import REWARDS
 from arriero.stages import reward
 from arriero.stages.reward_pairs import encode_pairs
 from arriero.stages.workspace import Workspace, write_json
@@ -65,14 +65,14 @@ def _folds(recipe: Recipe, material: Material) -> list[Rows]:
     """The comparisons of both tracks by fold; an opening that both have is in one fold."""
     rows = [
         replace(row, track=track)
-        for track in REWARDS
+        for track in TRACKS
         for row in read_preferences(_paths(recipe, material, track), track=track)
     ]
     folds: list[Rows] = [
-        {track: [row for row in fold if row.track == track] for track in REWARDS}
+        {track: [row for row in fold if row.track == track] for track in TRACKS}
         for fold in prompt_folds(rows, NUM_FOLDS, recipe.seed)
     ]
-    if empty := [track for fold in folds for track in REWARDS if not fold[track]]:
+    if empty := [track for fold in folds for track in TRACKS if not fold[track]]:
         raise UserError(f"{empty[0]}: too few prompts for {NUM_FOLDS} folds")
     return folds
 
@@ -85,7 +85,7 @@ def _paths(recipe: Recipe, material: Material, track: Track) -> list[Path]:
 
 
 def _name(track: Track, fold: int) -> str:
-    number = _FIRST + fold * len(REWARDS) + list(REWARDS).index(track)
+    number = _FIRST + fold * len(TRACKS) + TRACKS.index(track)
     return f"{number:02d}-reward-{track}-fold{fold}"
 
 
@@ -105,7 +105,7 @@ def _steps(recipe: Recipe, material: Material, folds: Sequence[Rows]) -> list[St
             external=material.hash,
         )
         for number in range(len(folds))
-        for track in REWARDS
+        for track in TRACKS
     ]
 
 
@@ -120,7 +120,7 @@ def _train(
     """One reward model on all folds but one, tried on that one."""
     train: dict[Track, list[Path]] = {}
     test: dict[str, list[Path]] = {}
-    for name in REWARDS:
+    for name in TRACKS:
         crowd = material.learned(recipe)[name][len(material.train[name]) :]
         train[name] = [space.folder / f"{name}-train.jsonl", *crowd]
         test[name] = [space.folder / f"{name}-test.jsonl"]
@@ -146,12 +146,12 @@ def _results(run: Path, material: Material, folds: Sequence[Rows]) -> dict[str, 
     """In the shape of `evaluate-rewards`, over the pairs of all folds, and the spread over them."""
     tokenizer, context = load_tokenizer(_chat(material)), shape_of(_chat(material)).context
     sets: dict[str, Any] = {}
-    for test_set in REWARDS:
+    for test_set in TRACKS:
         pairs: list[Preference] = []
-        scored: dict[str, list[PairScores | None]] = {f"{track} model": [] for track in REWARDS}
+        scored: dict[str, list[PairScores | None]] = {f"{track} model": [] for track in TRACKS}
         for number, fold in enumerate(folds):
             pairs += [pair.row for pair in encode_pairs(tokenizer, fold[test_set], context)]
-            for track in REWARDS:
+            for track in TRACKS:
                 scored[f"{track} model"] += _scores(run / _name(track, number), test_set)
         for trivial in (LengthScorer(), RandomScorer()):
             scored[trivial.name] = pair_scores(trivial, pairs)
@@ -159,9 +159,9 @@ def _results(run: Path, material: Material, folds: Sequence[Rows]) -> dict[str, 
         sets[test_set] = {
             "n": len(pairs),
             "dropped": {"longer than the context": num_rows - len(pairs)},
-            **figures_of_pairs(pairs, scored, [f"{track} model" for track in REWARDS]),
+            **figures_of_pairs(pairs, scored, [f"{track} model" for track in TRACKS]),
         }
-    kinds = {f"{track} model": "reward model" for track in REWARDS}
+    kinds = {f"{track} model": "reward model" for track in TRACKS}
     kinds |= {"length": "trivial", "random": "trivial"}
     return {
         "study": NAME,

@@ -13,9 +13,10 @@ from arriero.records import UserError
 from arriero.records.prompt import Track
 from arriero.road.inputs import open_set
 from arriero.road.manifest import hash_inputs
+from arriero.road.names import INPUTS, TRACKS
 from arriero.road.recipe import CROWD, Recipe
 from arriero.road.run import Step, run_steps
-from arriero.road.stations import INPUTS, PREFERENCES, REWARDS, SFT, stations
+from arriero.road.stations import names_in, names_of, stations
 
 Say = Callable[[str], None]
 
@@ -60,7 +61,7 @@ def steps_before(recipe: Recipe, run: Path, last: str) -> list[Step]:
 
 
 def material_of(runs: Sequence[Path]) -> Material:
-    """The chat models of finished runs, and the comparisons of the first.
+    """The newest SFT models of finished runs, and all comparisons of the first.
 
     Raises:
         UserError: a run lacks one of them.
@@ -70,14 +71,17 @@ def material_of(runs: Sequence[Path]) -> Material:
         name = run.resolve().name
         if name in chats:
             raise UserError(f"{run}: two runs are called {name}; rename one of them")
-        chats[name] = run / SFT / "model"
+        chats[name] = run / names_in(run).sft[-1] / "model"
+    found = dict.fromkeys(one.preferences for one in names_in(runs[0]).versions)
+    # Of a run that is on its way the versions so far, and one in any case.
+    compared = [name for name in found if (runs[0] / name).is_dir()] or list(found)[:1]
     train: dict[Track, list[Path]] = {}
     test: dict[str, list[Path]] = {}
     crowd: dict[Track, list[Path]] = {}
-    for track in REWARDS:
+    for track in TRACKS:
         crowd[track] = [path for path in [open_set(runs[0] / INPUTS, track)] if path.exists()]
-        train[track] = [runs[0] / PREFERENCES / f"{track}-train.jsonl"]
-        test[track] = [runs[0] / PREFERENCES / f"{track}-test.jsonl"]
+        train[track] = [runs[0] / folder / f"{track}-train.jsonl" for folder in compared]
+        test[track] = [runs[0] / folder / f"{track}-test.jsonl" for folder in compared]
     wanted = [chat / "config.json" for chat in chats.values()]
     wanted += [path for paths in (*train.values(), *test.values()) for path in paths]
     for path in wanted:
@@ -90,6 +94,7 @@ def material_of(runs: Sequence[Path]) -> Material:
 
 def make_material(recipe: Recipe, run: Path, say: Say) -> Material:
     """Go the road as far as the comparisons, in `run`."""
-    run_steps(steps_before(recipe, run, PREFERENCES), recipe, run, say)
+    names = names_of(recipe)
+    run_steps(steps_before(recipe, run, names.versions[0].preferences), recipe, run, say)
     made = material_of([run])
-    return replace(made, chats={recipe.name: run / SFT / "model"})
+    return replace(made, chats={recipe.name: run / names.sft[-1] / "model"})

@@ -32,7 +32,7 @@ from arriero.road.report.blocks import Block, Cell, Figure, Table
 from arriero.road.report.drawing import Curve, draw_curves
 from arriero.road.report.wording import count
 from arriero.road.run import run_steps
-from arriero.road.stations import SFT
+from arriero.road.stations import names_of
 
 _TRACK = "helpfulness"
 _SIZES = "sizes"
@@ -57,8 +57,9 @@ def _make(recipe: Recipe, run: Path, say: Callable[[str], None]) -> Material:
     chats = dict(made.chats)
     for width, other in others.items():
         folder = run / _SIZES / f"{width:g}"
-        run_steps(steps_before(other, folder, SFT), other, folder, say)
-        chats[f"{width:g}x"] = folder / SFT / "model"
+        last = names_of(other).sft[-1]
+        run_steps(steps_before(other, folder, last), other, folder, say)
+        chats[f"{width:g}x"] = folder / last / "model"
     return replace(made, chats=chats)
 
 
