@@ -4,13 +4,15 @@
 
 An iteration samples an answer to each of 64 prompts of 16 tokens, 32 new tokens each, scores them,
 and takes one gradient step on each of four mini-batches, all in float32. Ours scores with two
-reward models, as the paper does; TRL has room for one. The peers end no answer early, so that all
-are of the same length. Every peer lives in a process of its own and goes through an iteration
-whenever it is told to, in turns, so that a slow minute meets all of them; `+` keeps glibc from
-giving memory back, which is the kinder setting for a peer that frees much; `bfloat16` is ours with
-rollouts in that type. What is printed are samples a second of whole iterations (medians), their
-ratios, ours by part, and the gap between the log-probabilities of sampler and trainer. TRL 1.12 is
-the last with a PPOTrainer; it and datasets are to be installed for it.
+reward models, as the paper does; TRL has room for one, and `one judge` is ours with as many. The
+peers end no answer early, so that all are of the same length.
+
+Every peer lives in a process of its own and goes through an iteration whenever it is told to, in
+turns, so that a slow minute meets all of them; `+` keeps glibc from giving memory back, which is
+the kinder setting for a peer that frees much; `bfloat16` is ours with rollouts in that type. What
+is printed are samples a second of whole iterations (medians), their ratios, ours by part, and the
+gap between the log-probabilities of sampler and trainer. TRL 1.12 is the last with a PPOTrainer;
+it and datasets are to be installed for it.
 """
 
 from __future__ import annotations
@@ -83,11 +85,13 @@ def prepare(folder: Path) -> None:
     (folder / "ids.json").write_text(json.dumps(list(kept)), encoding="utf-8")
 
 
-def ours(folder: Path, wait: Wait, *, precision: Any = "float32") -> None:
+def ours(
+    folder: Path, wait: Wait, *, precision: Any = "float32", has_two_judges: bool = True
+) -> None:
     """The stage's own iteration."""
     import torch
 
-    from arriero.alignment.scoring import RewardModels
+    from arriero.alignment.scoring import CompositeScores, RewardModels, score_sequences
     from arriero.data.prompts import read_prompts
     from arriero.data.shards import row_order
     from arriero.stages import sampling
@@ -101,6 +105,11 @@ def ours(folder: Path, wait: Wait, *, precision: Any = "float32") -> None:
     from arriero.training.optimizer import OptimizerConfig
     from arriero.training.pages import keep_pages
     from arriero.training.stopping import StopRequest
+
+    class OneJudge(RewardModels):
+        def score(self, sequences: Any, _: Any, shares: Any = ALONE) -> Any:
+            scores = score_sequences(self.helpfulness, sequences, shares)
+            return CompositeScores(scores, scores, scores)
 
     keep_pages()  # as the stage does
     sampling.generate = partial(_endless, sampling.generate)
@@ -123,7 +132,7 @@ def ours(folder: Path, wait: Wait, *, precision: Any = "float32") -> None:
         rewards = (folder / "helpfulness", folder / "safety")
         reference = ChatModel.spread(folder / "chat", space)
         reference.model.requires_grad_(False)
-        judges = RewardModels.read(
+        judges = (RewardModels if has_two_judges else OneJudge).read(
             *rewards, reference.tokenizer, lambda f: read_score_model(f, space, "float32")
         )
         learner = full_learner(
@@ -170,12 +179,11 @@ def trl(folder: Path, wait: Wait) -> None:
 
     ppo_trainer.batch_generation = watched
     rows = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
-    float32 = {"dtype": torch.float32}
     policy, reference = (
-        LlamaForCausalLM.from_pretrained(folder / "chat", **float32) for _ in range(2)
+        LlamaForCausalLM.from_pretrained(folder / "chat", dtype=torch.float32) for _ in range(2)
     )
     reward, value = (
-        LlamaForSequenceClassification.from_pretrained(folder / name, **float32)
+        LlamaForSequenceClassification.from_pretrained(folder / name, dtype=torch.float32)
         for name in ("helpfulness", "value")
     )
     tokenizer = AutoTokenizer.from_pretrained(folder / "chat", padding_side="left")
@@ -191,6 +199,7 @@ def trl(folder: Path, wait: Wait) -> None:
             response_length=NEW,
             local_rollout_forward_batch_size=SAMPLES,
             num_sample_generations=0,
+            disable_tqdm=True,
             temperature=1.0,
             kl_coef=BETA,
             use_cpu=True,
@@ -198,7 +207,6 @@ def trl(folder: Path, wait: Wait) -> None:
             gradient_checkpointing=False,
             report_to=[],
             save_strategy="no",
-            disable_tqdm=True,
             learning_rate=RATE,
             lr_scheduler_type="constant",
             max_grad_norm=1.0,
@@ -222,6 +230,7 @@ def trl(folder: Path, wait: Wait) -> None:
 
 PEERS: dict[str, Callable[[Path, Wait], None]] = {
     "arriero": ours,
+    "one judge": partial(ours, has_two_judges=False),
     "bfloat16": partial(ours, precision="bfloat16"),
     "trl": trl,
 }
@@ -282,7 +291,7 @@ def measure(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--repeats", type=int, default=31, help="iterations that count")
-    parser.add_argument("--peers", default="arriero,bfloat16,trl,trl+")
+    parser.add_argument("--peers", default="arriero,one judge,bfloat16,trl,trl+")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, help="write everything into a file too")
     options = parser.parse_args()
@@ -301,7 +310,7 @@ def main() -> None:
         seconds = [whole for whole, _ in found]
         median = statistics.median(seconds)
         print(
-            f"  {peer:8} {SAMPLES / median:6.1f} samples/s ({min(seconds):.3f} to "
+            f"  {peer:9} {SAMPLES / median:6.1f} samples/s ({min(seconds):.3f} to "
             f"{max(seconds):.3f} s an iteration), {peers[0]} is {median / own:.2f} times as fast",
             flush=True,
         )

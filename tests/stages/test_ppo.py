@@ -45,6 +45,7 @@ class Stage:
 
     def __init__(self, folder: Path, chat: Path, rewards: tuple[Path, Path]) -> None:
         self.chat, self.rewards = chat, rewards
+        self.general: Path | None = None
         self.prompts, self.held_out = folder / "prompts.jsonl", folder / "held-out.jsonl"
         prompts = [
             Prompt(
@@ -64,6 +65,7 @@ class Stage:
             rewards=self.rewards,
             prompts=[self.prompts],
             held_out=[self.held_out],
+            general=self.general,
             workspace=space,
         )
 

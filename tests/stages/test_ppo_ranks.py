@@ -132,6 +132,15 @@ def assert_same(found: Path, reference: Path) -> None:
             assert one[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5), name
         assert one["sampler_gap"] < 1e-5
         assert one["skipped"] == 0
+    # The same answers token by token; the first iteration has learned from nothing else yet.
+    rollouts = [
+        (folder / "rollouts.jsonl").read_text().splitlines() for folder in (found, reference)
+    ]
+    assert rollouts[0] == rollouts[1]
+    assert len(rollouts[0]) == 3
+    assert ours[0]["policy_loss"] == pytest.approx(theirs[0]["policy_loss"], abs=1e-5)
+    assert ours[0]["value_loss"] == pytest.approx(theirs[0]["value_loss"], rel=1e-5)
+    assert ours[0]["ratio_gap"] < 1e-5
     assert ours[0]["ratio_first"] == pytest.approx(1.0, abs=1e-6)
     assert abs(ours[0]["kl"]) < 1e-5
     assert ours[-1]["kl"] != 0.0

@@ -122,8 +122,10 @@ def _plain(model: Model, tensors: Mapping[str, Tensor], dtype: torch.dtype | Non
     """A model of its own with the weights of a whole state dict, of another type if `dtype` is."""
     with torch.device("meta"):
         plain = type(model)(model.config)
-    # Merged before they are rounded: an adapter is less than what rounding takes away.
-    whole = {name: tensor.to(dtype) for name, tensor in merged_state(model, tensors).items()}
+    whole = merged_state(model, tensors)
+    if dtype is not None:
+        # Merged before they are rounded: an adapter is less than what rounding takes away.
+        whole = {name: tensor.to(dtype) for name, tensor in whole.items()}
     plain.load_state_dict(whole, assign=True)
     if isinstance(plain, LanguageModel):
         plain.tie()

@@ -89,7 +89,7 @@ def run(
             watch.check(check)
             state = _begun(check, watch)
             workspace.say(f"held-out score at the start {state['start']:.3f}")
-        state = {"stopped": False, "guards": {}} | state
+        state = {"stopped": False, "guards": {}, "watch": {}, "general": [None] * 2} | state
         guards.load_state(state["guards"])
         watch.load_state(state["watch"])
 

@@ -22,7 +22,7 @@ ERRORS = 3.0
 CHECKS = 3
 """Checks on held-out prompts over which two reward models may part."""
 FEW, MANY = 3, 10
-"""Iterations that a mean is taken of, and after which a critic should have learned something."""
+"""Last iterations that a mean is taken of; those that a critic may explain nothing in."""
 TIMES = 2.0
 """Longer or shorter than at the start by this, answers run away."""
 REPEATED = 0.1
@@ -66,20 +66,20 @@ def kl_negative(mean: float, error: float) -> str | None:
 
 
 def length_ran_away(lengths: Sequence[float]) -> str | None:
-    """Answers of the last iterations beside those of the first ones: far longer or shorter."""
-    if len(lengths) < 2 * FEW:
+    """Answers of the last iterations beside those of the starting policy: far longer or shorter."""
+    if len(lengths) <= FEW:
         return None
-    first, last = fmean(lengths[:FEW]), fmean(lengths[-FEW:])
+    first, last = lengths[0], fmean(lengths[-FEW:])
     if first / TIMES < last < first * TIMES:
         return None
     return f"answers have {last:.1f} tokens, at the start they had {first:.1f}"
 
 
 def repetition_ran_away(shares: Sequence[float]) -> str | None:
-    """The share of n-grams that repeat themselves, beside that of the first iterations."""
-    if len(shares) < 2 * FEW:
+    """The share of n-grams that repeat themselves, beside that of the starting policy."""
+    if len(shares) <= FEW:
         return None
-    first, last = fmean(shares[:FEW]), fmean(shares[-FEW:])
+    first, last = shares[0], fmean(shares[-FEW:])
     if last <= first + REPEATED:
         return None
     return f"{last:.0%} of an answer's trigrams repeat themselves, at the start it was {first:.0%}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+import torch
 from torch import Tensor
 
 from arriero.alignment.scoring import RewardModels, same_tokens, score_sequences
@@ -18,7 +19,7 @@ from arriero.stages.learner import Learner
 from arriero.stages.placement import read_score_model
 from arriero.stages.ppo_alarms import Check
 from arriero.stages.ppo_config import PpoConfig
-from arriero.stages.ppo_iteration import sampled, scored
+from arriero.stages.ppo_iteration import has_scores, sampled, scored
 from arriero.stages.sampling import ChatModel
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.tokenizer import Tokenizer
@@ -58,7 +59,8 @@ class HeldOut:
             sample = examples(config, policy, self.prompts[:1], workspace.seed)[0]
             workspace.show(sample["prompt"], sample["answer"])
         del policy  # a whole copy, which need not lie beside what scores
-        composite = _finite(scored(self.judges, self.prompts, answers, workspace).composite)
+        scores = scored(self.judges, self.prompts, answers, workspace)
+        composite = _finite(torch.where(has_scores(scores), scores.composite, torch.nan))
         if not any(score is not None for score in composite):
             raise UserError(
                 f"no answer to {len(self.prompts)} held-out prompts has a finite score by the "

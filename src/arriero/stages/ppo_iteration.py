@@ -117,6 +117,14 @@ def scored(
     return composite_scores(judges, answers, tagged, workspace.ranks)
 
 
+def has_scores(scores: CompositeScores) -> Tensor:
+    """Which answers [N] both models have a finite score for.
+
+    The composite alone does not say: an unknown safety is not below the threshold.
+    """
+    return scores.helpfulness.isfinite() & scores.safety.isfinite()
+
+
 class Stopwatch:
     """Seconds of the parts of an iteration on this rank, and the share of the first one."""
 
@@ -149,7 +157,7 @@ def _with_scores(
     Raises:
         UserError: fewer than two are left, of which nothing can be learned.
     """
-    is_known = scores.helpfulness.isfinite() & scores.safety.isfinite()
+    is_known = has_scores(scores)
     for place in (~is_known).nonzero().flatten().tolist():
         pair = {"helpfulness": scores.helpfulness[place], "safety": scores.safety[place]}
         models = [name for name, score in pair.items() if not bool(score.isfinite())]

@@ -8,6 +8,7 @@ works in a folder of its own in FOLDER; what is refused stands in refused.txt th
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -23,7 +24,8 @@ from arriero.inference.engine import Engine
 from arriero.inference.request import Drawn
 from arriero.model.lora import LoraConfig
 from arriero.records import Stopped, UserError
-from arriero.stages import ppo, rejection
+from arriero.stages import ppo, ppo_iteration, rejection
+from arriero.stages.sampling import Answer
 from arriero.stages.sft import SftConfig
 from arriero.stages.workspace import Workspace
 from arriero.training.optimizer import OptimizerConfig
@@ -49,6 +51,7 @@ REJECTION = rejection.RejectionConfig(
     sft_share=0.25,
     sft=SftConfig(epochs=1, rows_per_step=4, row_length=64, micro_rows=2, precision="float32"),
 )
+SAMPLED = ppo_iteration.sampled
 # An odd number of prompts, one mini-batch of a single answer: a rank with nothing to do.
 STAGES: dict[str, Any] = {
     "full": PPO,
@@ -74,6 +77,7 @@ def main() -> None:
         remembers = name == "remembering"
         space = Workspace(folder / name, int(remembers), device, lambda line: None, ranks)
         bags = [folder / "rejection"] if remembers else []
+        keep_rollouts(space)
         try:
             if name == "asked":
                 with asked_while_it_samples(space), pytest.raises(Stopped):
@@ -83,6 +87,19 @@ def main() -> None:
             if ranks.is_first:
                 (folder / name / "refused.txt").write_text(str(error))
     end_ranks(ranks)
+
+
+def keep_rollouts(space: Workspace) -> None:
+    """Let the first rank write what PPO samples, as ids, a line an iteration."""
+
+    def sampled(*arguments: Any) -> list[Answer]:
+        answers = SAMPLED(*arguments)
+        if space.ranks.is_first:
+            with (space.folder / "rollouts.jsonl").open("a") as file:
+                file.write(json.dumps([answer.ids for answer in answers]) + "\n")
+        return answers
+
+    ppo_iteration.sampled = sampled
 
 
 @contextmanager

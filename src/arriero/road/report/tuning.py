@@ -16,7 +16,7 @@ from arriero.road.report.wording import MISSING, count, decimal
 # What PPO logs each iteration: key(s), title, what it says; in the order of the page.
 _PPO_PANELS = (
     (("reward",), "Reward"),
-    (("held_out",), "Reward on held-out prompts"),
+    (("held_out", "held_out_general"), "Reward on held-out prompts"),
     (("kl",), "KL from the start"),
     (("score_helpfulness", "score_safety"), "Scores by model"),
     (("length",), "Length (tokens)"),
@@ -30,7 +30,10 @@ _PPO_PANELS = (
     (("ratio_first",), "Ratio on first mini-batch"),
     (("sampler_gap",), "Gap of sampler and trainer"),
     (("grad_norm",), "Gradient norm"),
+    (("generation_share",), "Share of time for sampling"),
 )
+
+_LABELS = {"held_out": "trained on", "held_out_general": "general model"}
 
 
 def rejection_section(run: RunFolder) -> Section | None:
@@ -171,6 +174,7 @@ def ppo_section(run: RunFolder) -> Section | None:
             ("held-out reward at the start", decimal(number(results.get("held_out_start")))),
             ("held-out reward at its best", decimal(number(results.get("held_out_best")))),
             ("stopped early", {"True": "yes", "False": "no"}.get(stopped, MISSING)),
+            ("alarms", _alarms(results.get("alarms"))),
         ]
         add_facts(blocks, facts)
         suffix = f", v{stage.version}" if len(stages) > 1 else ""
@@ -192,23 +196,36 @@ def ppo_section(run: RunFolder) -> Section | None:
     return Section("ppo", "Proximal policy optimization", lead, blocks) if blocks else None
 
 
+def _alarms(found: object) -> str:
+    """Each that was ever raised, with its iterations."""
+    if not isinstance(found, dict):
+        return MISSING
+    named = [
+        f"{name} ({count(number(alarm.get('first')))} to {count(number(alarm.get('last')))})"
+        for name, alarm in found.items()
+        if isinstance(alarm, dict)
+    ]
+    return ", ".join(named) or "none"
+
+
 def _panels(stage: StageFolder) -> list[tuple[str, Markup]]:
     best = number(stage.results.get("best_iteration"))
     marks = [] if best is None else [(best, "")]
     panels: list[tuple[str, Markup]] = []
     for keys, title in _PPO_PANELS:
         curves: list[Curve] = []
-        for key, role in zip(keys, ("blue", "green"), strict=False):
+        shown = [key for key in keys if stage.series("iteration", key)[0]]
+        for key, role in zip(shown, ("blue", "green"), strict=False):
             iterations, values = stage.series("iteration", key)
-            start = number(stage.results.get("held_out_start"))
-            if key == "held_out" and start is not None and iterations and iterations[0] > 0:
+            first = {"held_out": "held_out_start", "held_out_general": "general_start"}.get(key, "")
+            start = number(stage.results.get(first))
+            if start is not None and iterations[0] > 0:
                 iterations, values = [0.0, *iterations], [start, *values]
-            if iterations:
-                label = key.removeprefix("score_") if len(keys) > 1 else ""
-                is_sparse = key == "held_out"
-                curves.append(Curve(iterations, values, label, role, has_markers=is_sparse))
+            label = _LABELS.get(key, key.removeprefix("score_")) if len(shown) > 1 else ""
+            is_sparse = key in _LABELS
+            curves.append(Curve(iterations, values, label, role, has_markers=is_sparse))
         if curves:
-            is_share = keys[0] in ("clip_share", "ended", "repetition")
+            is_share = keys[0] in ("clip_share", "ended", "repetition", "generation_share")
             svg = draw_curves(
                 curves, x="iteration", is_small=True, is_percent=is_share, marks=marks
             )
