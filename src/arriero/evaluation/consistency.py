@@ -187,13 +187,11 @@ def _outcomes(
     outcomes: list[Outcome] = []
     for turn in range(1, max(turns) + 1):
         asked: list[tuple[int, str, bool, list[int]]] = []
-        for number, history in list(histories.items()):
+        for number, history in histories.items():
             test = tests[number]
             users = [(test.question, True)] if turn in turns else []
             if turn <= len(test.turns):
                 users.append((test.turns[turn - 1], False))
-            elif turn > len(test.turns) + 1:
-                users = []
             for user, is_question in users:
                 said = f"{test.instruction} {user}" if turn == 1 else user
                 ids = talk.encoded(history, said)
@@ -210,9 +208,7 @@ def _outcomes(
                 outcomes.append(Outcome(number, turn, len(ids), answer, honoured))
             else:
                 goes_on[number] = (*histories[number], *_exchange(said, answer))
-        # Who has no further turn may still be asked once more.
-        ended = {n: h for n, h in histories.items() if len(tests[n].turns) == turn - 1}
-        histories = {**goes_on, **ended}
+        histories = goes_on
     return sorted(outcomes, key=lambda one: (one.test, one.turn))
 
 
