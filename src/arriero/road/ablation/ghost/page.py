@@ -204,7 +204,7 @@ def _attention_blocks(results: Json) -> list[Block]:
             )
             for name in shown
         ],
-        look="With GAtt the instruction's columns, at the left, stay dark far down the dialog.",
+        look="The paper: with GAtt the instruction's columns, at the left, stay dark far down.",
         paper="Figure 10",
     )
     curves = Figure(
