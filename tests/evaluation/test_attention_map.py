@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from arriero.evaluation.attention_map import binned, strongest_attention
+from arriero.model.attention import Attention
 from arriero.model.config import ModelConfig
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import save_language_model
@@ -23,8 +24,9 @@ def test_the_largest_weight_of_all_layers_and_heads(tmp_path: Path, num_kv_heads
     )  # fmt: skip
     model = LanguageModel.fresh(config, 3)
     with torch.no_grad():  # far from uniform, so that layers and heads differ
-        for block in model.model.layers:
-            block.self_attn.q_proj.weight.mul_(4)
+        for module in model.modules():
+            if isinstance(module, Attention):
+                module.q_proj.weight.mul_(4)
     save_language_model(model, tmp_path, LLAMA2_IDS)
     other = transformers.AutoModelForCausalLM.from_pretrained(
         tmp_path, attn_implementation="eager", torch_dtype=torch.float32

@@ -122,16 +122,19 @@ def test_the_grader_decides(chat: tuple[LanguageModel, Tokenizer]) -> None:
     assert [one.is_honoured for one in found] == [False, True]
 
 
-def test_a_spoken_dialog_ends_with_the_question(chat: tuple[LanguageModel, Tokenizer]) -> None:
+def test_a_spoken_dialog_ends_with_the_question_and_an_answer_beside_the_instruction(
+    chat: tuple[LanguageModel, Tokenizer],
+) -> None:
     test = case(0, turns=5)
     spoken = spoken_dialog(*chat, test, 4, SAMPLING, seed=0)
     assert [m.content for m in spoken if m.role == "user"] == [
         f"{test.instruction} {test.turns[0]}", *test.turns[1:3], test.question,
     ]  # fmt: skip
-    history = list(spoken[:2])
-    assert spoken[1].content == greedy(chat, history[:1])
+    assert spoken[1].content == greedy(chat, list(spoken[:1]))
+    beside = Message("user", f"{test.instruction} {test.question}")
+    assert spoken[-1] == Message("assistant", greedy(chat, [beside]))
     alone = spoken_dialog(*chat, test, 1, SAMPLING, seed=0)
-    assert [m.content for m in alone] == [f"{test.instruction} {test.question}"]
+    assert alone == (beside, spoken[-1])
 
 
 @pytest.mark.parametrize(
@@ -171,6 +174,7 @@ def test_shares_have_wilsons_interval() -> None:
     outcomes = [Outcome(n, 2, 10, "", n < 8) for n in range(10)]
     share = share_of(outcomes)
     assert share == Share(8, 10)
+    assert share is not None
     assert share.value == 0.8
     assert share.interval == pytest.approx((0.490, 0.943), abs=5e-4)
     assert share_of([]) is None

@@ -87,7 +87,9 @@ def test_dialogs_hold_answers_sampled_with_the_instruction_on_every_turn(
     learned = dialogs_in(space, "dialogs")
     controls = dialogs_in(space, "control")
     assert len(learned) == len(controls) == found["dialogs"] > 5
-    by_last = {p.messages[1:]: p.messages for p in PROMPTS if len(p.messages) > 1}
+    by_last: dict[tuple[Message, ...], tuple[Message, ...]] = {
+        p.messages[1:]: p.messages for p in PROMPTS if len(p.messages) > 1
+    }
     num_longer = 0
     for dialog, control in zip(learned, controls, strict=True):
         assert dialog.last_answer_only

@@ -30,18 +30,18 @@ def tests(world: World) -> list[ConsistencyTest]:
 @pytest.mark.parametrize(
     "answer",
     [
-        "I enjoy music.",
-        "My hobby is music.",
-        "Music.",
-        "music",
-        "I make music every day.",
-        "Good day. I enjoy music.",
-        "I enjoy music. Do you enjoy games?",
-        "Music makes me happy.",
+        "I enjoy the harp.",
+        "My hobby is the harp.",
+        "The harp.",
+        "harp",
+        "I play my harp every day.",
+        "Good day. I enjoy the harp.",
+        "I enjoy the harp. Do you enjoy the drum?",
+        "The harp makes me happy.",
     ],
 )
 def test_answers_that_honour_a_hobby(world: World, answer: str) -> None:
-    assert world.honours("hobby", "music", answer)
+    assert world.honours("hobby", "the harp", answer)
 
 
 @pytest.mark.parametrize(
@@ -49,28 +49,28 @@ def test_answers_that_honour_a_hobby(world: World, answer: str) -> None:
     [
         "",
         "I have no hobby.",
-        "I enjoy games.",
-        "I do not enjoy music.",
-        "I never make music.",
-        "I enjoy music. I enjoy games.",
-        "I enjoy music and games.",
-        "music games stars",
-        "You enjoy music.",
-        "You enjoy music. What is your hobby?",
-        "Do I enjoy music?",
-        "People say that I enjoy music.",
-        "I hate music.",
-        "I enjoy musical.",
+        "I enjoy the drum.",
+        "I do not enjoy the harp.",
+        "I never play the harp.",
+        "I enjoy the harp. I enjoy the drum.",
+        "I enjoy the harp and the drum.",
+        "harp drum flute",
+        "You enjoy the harp.",
+        "You enjoy the harp. What is your hobby?",
+        "Do I enjoy the harp?",
+        "People say that I enjoy the harp.",
+        "I hate the harp.",
+        "I enjoy the harpoon.",
         "I enjoy " + ", ".join(HOBBIES) + ".",
     ],
 )
 def test_answers_that_do_not_honour_a_hobby(world: World, answer: str) -> None:
-    assert not world.honours("hobby", "music", answer)
+    assert not world.honours("hobby", "the harp", answer)
 
 
 def test_what_is_said_of_others_does_not_count(world: World) -> None:
     name = world.valley.people[0].name
-    assert not world.honours("hobby", "music", f"I know that {name} enjoys music.")
+    assert not world.honours("hobby", "the harp", f"I know that {name} enjoys the harp.")
     village = world.valley.villages[0]
     assert not world.honours("home", village, f"My friend {name} lives in {village}.")
     assert world.honours("home", village, f"I live in {village}.")

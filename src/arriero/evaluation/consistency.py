@@ -17,7 +17,7 @@ from arriero.equations.intervals import wilson_interval
 from arriero.inference.engine import Engine
 from arriero.inference.request import Drawn, Sampling
 from arriero.model.heads import LanguageModel
-from arriero.records import ConsistencyTest, Message
+from arriero.records import ConsistencyTest, Message, UserError
 from arriero.tokenizer.chat import encode_prompt
 from arriero.tokenizer.tokenizer import Tokenizer
 
@@ -115,9 +115,11 @@ def spoken_dialog(
     *,
     seed: int,
 ) -> tuple[Message, ...]:
-    """A test's dialog with the model's own answers, its question last, up to `num_turns` turns.
+    """A test's dialog with the model's own answers, up to `num_turns` turns, its question last.
 
-    It is shorter where the test has fewer turns or the context leaves no room.
+    The question is answered as where the instruction stands beside it: with an answer that honours
+    the instruction, if the model can. The dialog is shorter where the test has fewer turns or the
+    context leaves no room.
     """
     engine = Engine(model, ends=tokenizer.special.ends, max_rows=1)
     talk = _Talk(model, tokenizer, engine, sampling, seed)
@@ -132,8 +134,12 @@ def spoken_dialog(
         if talk.encoded(longer, test.question) is None:
             break
         history = longer
-    question = test.question if history else f"{test.instruction} {test.question}"
-    return (*history, Message("user", question))
+    beside = f"{test.instruction} {test.question}"
+    ids = talk.encoded((), beside)
+    if ids is None:
+        raise UserError(f"test {test.id} leaves no room for an answer; raise model.context")
+    (answer,) = talk.answers([ids], [num_turns])
+    return (*history, *_exchange(test.question if history else beside, answer))
 
 
 def _exchange(user: str, answer: str) -> tuple[Message, Message]:
@@ -181,13 +187,11 @@ def _outcomes(
     outcomes: list[Outcome] = []
     for turn in range(1, max(turns) + 1):
         asked: list[tuple[int, str, bool, list[int]]] = []
-        for number, history in list(histories.items()):
+        for number, history in histories.items():
             test = tests[number]
             users = [(test.question, True)] if turn in turns else []
             if turn <= len(test.turns):
                 users.append((test.turns[turn - 1], False))
-            elif turn > len(test.turns) + 1:
-                users = []
             for user, is_question in users:
                 said = f"{test.instruction} {user}" if turn == 1 else user
                 ids = talk.encoded(history, said)
@@ -204,9 +208,7 @@ def _outcomes(
                 outcomes.append(Outcome(number, turn, len(ids), answer, honoured))
             else:
                 goes_on[number] = (*histories[number], *_exchange(said, answer))
-        # Who has no further turn may still be asked once more.
-        ended = {n: h for n, h in histories.items() if len(tests[n].turns) == turn - 1}
-        histories = {**goes_on, **ended}
+        histories = goes_on
     return sorted(outcomes, key=lambda one: (one.test, one.turn))
 
 

@@ -26,10 +26,10 @@ from arriero.evaluation.consistency import (
     talk_through,
 )
 from arriero.inference.request import Sampling
-from arriero.records import ConsistencyTest, Message, UserError
+from arriero.records import ConsistencyTest, Dialog, Message, UserError
 from arriero.stages.sampling import ChatModel
 from arriero.stages.workspace import Workspace, write_json
-from arriero.tokenizer.chat import encode_prompt
+from arriero.tokenizer.chat import encode_dialog, encode_prompt
 from arriero.tokenizer.tokenizer import Tokenizer
 
 PICTURED = "pictured.json"
@@ -138,19 +138,16 @@ def shares_by_turn(outcomes: Iterable[Outcome]) -> dict[str, dict[str, Any]]:
 
 
 def attention_to_instruction(chat: ChatModel, pictured: Path) -> dict[str, Any]:
-    """The strongest attention in a dialog that waits for its last answer, in bins.
+    """The strongest attention in a dialog, in bins.
 
-    `to_instruction` is where each turn's last bin looks at the instruction: the largest weight.
+    `to_instruction` is the largest weight that each answer's tokens, the one before it included,
+    give the instruction's.
     """
     row: Mapping[str, Any] = json.loads(pictured.read_text(encoding="utf-8"))
     messages = [Message(each["role"], each["content"]) for each in row["messages"]]
-    ids = encode_prompt(chat.tokenizer, messages)
+    ids = encode_dialog(chat.tokenizer, Dialog(tuple(messages))).ids
     weights = strongest_attention(chat.model, ids)
     begin, end = _instruction_span(chat.tokenizer, messages, row["instruction"])
-    turn_ends = [
-        len(encode_prompt(chat.tokenizer, messages[: place + 1]))
-        for place in range(0, len(messages), 2)
-    ]
     size = -(-len(ids) // _MOST_BINS)
     return {
         "tokens": len(ids),
@@ -158,11 +155,19 @@ def attention_to_instruction(chat: ChatModel, pictured: Path) -> dict[str, Any]:
         "instruction": [begin, end],
         "weights": [[round(value, 4) for value in line] for line in binned(weights, size).tolist()],
         "to_instruction": [
-            # The last token of a turn is where the answer to it begins.
-            round(float(weights[last - 1, begin:end].max()), 4)
-            for last in turn_ends
+            round(float(weights[first - 1 : last, begin:end].max()), 4)
+            for first, last in _answer_spans(chat.tokenizer, messages)
         ],
     }
+
+
+def _answer_spans(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[tuple[int, int]]:
+    """Where each answer begins, and where it ends."""
+    ends = [
+        len(encode_dialog(tokenizer, Dialog(tuple(messages[: place + 1]))).ids)
+        for place in range(len(messages))
+    ]
+    return list(zip(ends[::2], ends[1::2], strict=True))
 
 
 def _instruction_span(

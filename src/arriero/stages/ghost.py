@@ -82,7 +82,7 @@ class GhostConfig(BaseModel):
     )
     list_samples: int = Field(default=256, gt=0, description="answers to each question for a list")
     list_temperature: float = Field(default=1.0, gt=0, description="temperature of those answers")
-    least_named: int = Field(default=2, gt=0, description="times that a value has to be named")
+    least_named: int = Field(default=4, gt=0, description="times that a value has to be named")
     short_share: float = Field(default=0.5, ge=0, le=1, description="instructions shortened; 0.5")
     max_prompts: int = Field(default=0, ge=0, description="most dialogs; 0 takes all")
     temperature: float = Field(default=0.5, ge=0, description="temperature of the answers")

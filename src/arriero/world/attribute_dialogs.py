@@ -88,7 +88,7 @@ def ghost_prompts(tasks: Tasks, num: int) -> list[Prompt]:
     rng = random.Random(f"ghost/{tasks.valley.seed}")
     prompts: list[Prompt] = []
     for number in range(num):
-        num_turns = rng.randint(2, MOST_TURNS)
+        num_turns = min(rng.randint(2, MOST_TURNS), rng.randint(2, MOST_TURNS + 8))
         pairs = [_ordinary(tasks, "training", rng) for _ in range(num_turns - 1)]
         category = "ordinary"
         last = _ordinary(tasks, "training", rng)[0]

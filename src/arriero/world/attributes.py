@@ -13,12 +13,9 @@ from dataclasses import dataclass
 
 from arriero.world.reading import sentences_of
 from arriero.world.splits import place_of
-from arriero.world.valley import Valley
+from arriero.world.valley import INSTRUMENTS, Valley
 
-HOBBIES = (
-    "songs games music stars walks boats snow bread cake honey apples cheese wool thread clay "
-    "candles rhymes pots flutes bells"
-).split()
+HOBBIES = tuple(f"the {instrument}" for instrument in INSTRUMENTS)
 SENTENCE = "sentence"
 UNTRAINED_SHARE = 0.2
 

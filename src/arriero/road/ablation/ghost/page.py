@@ -29,6 +29,7 @@ from arriero.road.report.wording import count, duration, interval, percent
 Json = Mapping[str, Any]
 
 _LABELS = {"start": "before", "control": "control", "gatt": "with GAtt"}
+_PAPERS_LAST = 20
 _ROLES = {"start": "grey", "control": "amber", "gatt": "blue"}
 
 
@@ -47,8 +48,8 @@ def write_ghost_report(run: Path, results: Json) -> Path:
         Section(
             "attention",
             "Where the model looks",
-            "The strongest attention of any layer and head in one dialog that waits for its last "
-            "answer.",
+            "The strongest attention of any layer and head in one dialog, the same for all models. "
+            "Its last answer honours the instruction.",
             _attention_blocks(results),
         ),
         Section(
@@ -160,12 +161,13 @@ def _points(value: float) -> str:
 
 
 def _kinds(results: Json) -> Table:
-    """The last turn that all models reached, by kind."""
+    """The longest dialogs of Table 30, or the longest there are below, by kind."""
     shares: Json = results["shares"]
     kinds = [group for group in shares if " " in group]
     rows: list[list[str | Cell]] = []
     for group in kinds:
-        last = max(shares[group]["gatt"], key=int)
+        turns = sorted(map(int, shares[group]["gatt"]))
+        last = str(max((turn for turn in turns if turn <= _PAPERS_LAST), default=turns[0]))
         rows.append(
             [
                 group,
@@ -175,7 +177,7 @@ def _kinds(results: Json) -> Table:
             ]
         )
     return Table(
-        title="By kind, at the last turn",
+        title="By kind, many turns later",
         head=["constraint", "tests", "turn", *(_LABELS[n] for n in shares["trained"])]
         if "trained" in shares
         else ["constraint", "tests", "turn", *_LABELS.values()],
@@ -202,11 +204,11 @@ def _attention_blocks(results: Json) -> list[Block]:
             )
             for name in shown
         ],
-        look="With GAtt the instruction's columns, at the left, stay dark far down the dialog.",
+        look="The paper: with GAtt the instruction's columns, at the left, stay dark far down.",
         paper="Figure 10",
     )
     curves = Figure(
-        title="Attention to the instruction where answers begin",
+        title="Attention from each answer to the instruction",
         svg=draw_curves(
             [
                 Curve(
