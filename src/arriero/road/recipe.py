@@ -313,6 +313,13 @@ def scaled(recipe: Recipe) -> Recipe:
                     "fitting_prompts": times(rejection.fitting_prompts, 8),
                 }
             ),
+            "ghost": recipe.ghost.model_copy(
+                update={
+                    "max_prompts": times(recipe.ghost.max_prompts, 16),
+                    # A model of few steps says little twice.
+                    "least_named": times(recipe.ghost.least_named),
+                }
+            ),
             "ppo": ppo.model_copy(
                 update={
                     "iterations": times(ppo.iterations),
