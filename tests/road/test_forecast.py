@@ -38,6 +38,27 @@ def test_sampling_costs_a_forward_pass(recipe: Recipe) -> None:
     assert forecast(many).minutes - forecast(few).minutes == pytest.approx(expected)
 
 
+def test_versions_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two SFT versions, five of rejection sampling and PPO make nine models with the base."""
+    monkeypatch.setattr(room, "matmul_flops", lambda recipe: 1e12)
+    versions = load_recipe("tiny-versions", {"versions.rlhf": 5, "versions.sft": 2})
+    more = versions.model_copy(
+        update={"evaluate": versions.evaluate.model_copy(update={"prompts_per_set": 1200})}
+    )
+    flops = versions.model.flops_per_token(versions.pretrain.row_length) / 3
+    expected = 9 * 3 * 200 * 32 * flops / (1e12 * 0.12) / 60
+    assert forecast(more).minutes - forecast(versions).minutes == pytest.approx(expected)
+    # Comparisons of k versions are learned from in the k-th: 1 + 2 + 3 + 4 + 5 of them.
+    pairs = versions.data.world.preference_prompts
+    longer = versions.model_copy(
+        update={"reward": versions.reward.model_copy(update={"epochs": 2})}
+    )
+    tokens = 2 * 2 * pairs * 64 * 15
+    flops = versions.model.flops_per_token(versions.pretrain.row_length)
+    expected = tokens * flops / (1e12 * 0.45) / 60
+    assert forecast(longer).minutes - forecast(versions).minutes == pytest.approx(expected)
+
+
 def test_disk_by_hand(recipe: Recipe) -> None:
     expected = recipe.model.num_parameters * 4 * 16 + 2_600_000 * 8
     assert forecast(recipe).disk_gb == pytest.approx(expected / 1e9)

@@ -13,6 +13,7 @@ import torch
 
 from arriero.model.config import ModelConfig
 from arriero.road.recipe import Recipe
+from arriero.road.stations import names_of
 from arriero.stages import workspace
 
 # Share of the matrix-product rate that whole training and sampling reach on small models.
@@ -21,7 +22,6 @@ _SAMPLING_UTILISATION = 0.12
 _BYTES_A_PARAMETER = 4
 # Weights, two AdamW moments, in up to two checkpoints and one being written.
 _CHECKPOINT_COPIES = 9
-_MODEL_FOLDERS = 7
 _CORPUS_BYTES_A_TOKEN = 8
 
 
@@ -41,7 +41,10 @@ def forecast(recipe: Recipe) -> Forecast:
     seconds = trained * flops / (rate * _TRAINING_UTILISATION)
     seconds += sampled * flops / 3 / (rate * _SAMPLING_UTILISATION)
     parameters = recipe.model.num_parameters * _BYTES_A_PARAMETER
-    disk = parameters * (_CHECKPOINT_COPIES + _MODEL_FOLDERS)
+    names = names_of(recipe)
+    # The base model, an SFT model at four fifths, all policies and all reward models.
+    num_models = 2 + len(names.policies()) + sum(len(one.rewards) for one in names.versions)
+    disk = parameters * (_CHECKPOINT_COPIES + num_models)
     disk += recipe.pretrain.num_tokens * _CORPUS_BYTES_A_TOKEN
     return Forecast(seconds / 60, disk / 1e9)
 
@@ -61,16 +64,23 @@ def _tokens(recipe: Recipe) -> tuple[float, float]:
     dialogs = world.demonstrations if is_world else recipe.data.max_dialogs or 5_000
     pairs = world.preference_prompts if is_world else recipe.preferences.max_pairs or 3_000
     prompts = rejection.max_prompts or world.policy_prompts
+    names = names_of(recipe)
+    numbers = [one.number for one in names.versions]
+    num_ppo = sum(one.ppo is not None for one in names.versions)
+    # Reward models learn from the comparisons of all versions so far; one's own come once.
+    batches = sum(numbers) if is_world else 1
+    targets = sum(k if k >= recipe.versions.bag_from else 1 for k in numbers)
     trained = float(recipe.pretrain.num_tokens)
-    trained += recipe.sft.epochs * dialogs * length
-    trained += 2 * recipe.reward.epochs * 2 * pairs * length
-    trained += rejection.sft.epochs * prompts * 1.5 * length
+    share = recipe.versions.first_share * (recipe.versions.sft - 1)
+    trained += recipe.sft.epochs * dialogs * length * (1 + share)
+    trained += 2 * recipe.reward.epochs * 2 * pairs * length * batches
+    trained += rejection.sft.epochs * prompts * 1.5 * length * targets
     # Policy and critic learn; policy, reference and both reward models are read once.
-    trained += ppo.iterations * ppo.samples * length * (2 + 4 / 3)
-    sampled = 2 * pairs * answer
-    sampled += prompts * rejection.samples_per_prompt * answer
-    sampled += ppo.iterations * ppo.samples * answer
-    sampled += 4 * 3 * recipe.evaluate.prompts_per_set * answer
+    trained += ppo.iterations * ppo.samples * length * (2 + 4 / 3) * num_ppo
+    sampled = 2 * pairs * answer * (len(numbers) if is_world else 1)
+    sampled += prompts * rejection.samples_per_prompt * answer * len(numbers)
+    sampled += ppo.iterations * ppo.samples * answer * num_ppo
+    sampled += (1 + len(names.policies())) * 3 * recipe.evaluate.prompts_per_set * answer
     return trained, sampled
 
 

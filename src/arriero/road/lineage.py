@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,14 @@ def described(ancestors: Sequence[Ancestor]) -> list[str]:
         if one.files:
             lines.append(f"{'':{width}}  and files of one's own {one.files[:12]}")
         if one.data:
-            named = ", ".join(f"{name} {digest[:8]}" for name, digest in one.data.items())
-            lines.append(f"{'':{width}}  left {named}")
+            lines.append(f"{'':{width}}  left {', '.join(_named(one.data))}")
     return lines
+
+
+def _named(data: Mapping[str, str]) -> list[str]:
+    """Files with the beginning of their hash; of a folder's files how many there are."""
+    inner = Counter(name.split("/")[0] for name in data if "/" in name)
+    return [
+        *(f"{name} {digest[:8]}" for name, digest in data.items() if "/" not in name),
+        *(f"{folder}/ ({count} files)" for folder, count in inner.items()),
+    ]
