@@ -10,16 +10,21 @@ import pytest
 from arriero.cli import main
 from arriero.records import UserError
 from arriero.road.lineage import LINEAGE, ancestry, read_lineage, write_lineage
-from arriero.road.manifest import Manifest, write_manifest
+from arriero.road.manifest import Manifest, stage_key, write_manifest
 from arriero.road.run import Step
 
+CONFIG = {"peak": 0.5}
 
-def finished(run: Path, name: str, key: str, inputs: dict[str, str], **outputs: str) -> Step:
+
+def finished(run: Path, name: str, inputs: dict[str, str], **outputs: str) -> tuple[Step, str]:
+    """A stage that is done, and its key."""
     folder = run / name
     folder.mkdir(parents=True)
     named = {path.replace("__", "/").replace("_dot_", "."): hash for path, hash in outputs.items()}
+    key = stage_key(name, "1.0", 3, CONFIG, inputs)
     write_manifest(folder, Manifest(name, "1.0", 3, key, inputs, named, 1.0, 65.0, 1.0, 1.0))
-    return Step(name, name[3:], {"peak": 0.5}, tuple(i for i in inputs if i != "files"), _nothing)
+    needs = tuple(stage for stage in inputs if stage != "files")
+    return Step(name, name[3:], CONFIG, needs, _nothing), key
 
 
 def _nothing(_: object) -> None:
@@ -29,13 +34,12 @@ def _nothing(_: object) -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     run = tmp_path / "run"
-    steps = [
-        finished(run, "00-inputs", "k0", {"files": "f0"}, rows_dot_jsonl="aa"),
-        finished(run, "01-base", "k1", {"00-inputs": "k0"}, model__model_dot_safetensors="bb"),
-        finished(run, "02-aside", "k2", {"00-inputs": "k0"}),
-        finished(run, "03-chat", "k3", {"01-base": "k1"}, model__model_dot_safetensors="cc"),
-        finished(run, "04-stale", "k4", {"01-base": "of another base"}),
-    ]
+    first, k0 = finished(run, "00-inputs", {"files": "f0"}, rows_dot_jsonl="aa")
+    base, k1 = finished(run, "01-base", {"00-inputs": k0}, model__model_dot_safetensors="bb")
+    aside, _ = finished(run, "02-aside", {"00-inputs": k0})
+    chat, _ = finished(run, "03-chat", {"01-base": k1}, model__model_dot_safetensors="cc")
+    stale, _ = finished(run, "04-stale", {"01-base": "of another base"})
+    steps = [first, base, aside, chat, stale]
     write_lineage(steps, run)
     return run
 
@@ -72,3 +76,18 @@ def test_what_cannot_be_told_is_one_line(run: Path, tmp_path: Path) -> None:
     (run / LINEAGE).write_text('{"stages": [1]}')
     with pytest.raises(UserError, match="not a lineage"):
         read_lineage(run)
+
+
+def test_keys_are_those_that_a_stage_was_made_with(run: Path, tmp_path: Path) -> None:
+    """A later command with other keys changes nothing about a stage that it did not make."""
+    other = Step("03-chat", "chat", {"peak": 0.9}, ("01-base",), _nothing)
+    write_lineage([other], run)
+    assert read_lineage(run)["03-chat"].config == CONFIG
+    (run / LINEAGE).unlink()
+    write_lineage([other], run)
+    assert read_lineage(run)["03-chat"].config is None
+
+
+def test_a_misspelt_stage_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lineage", str(run / "03-chta")]) == 2
+    assert "no stage '03-chta' in this run; there are 00-inputs" in capsys.readouterr().err

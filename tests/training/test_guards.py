@@ -68,8 +68,11 @@ def test_a_steep_place_is_left_after_one_step_by_clipped_ones() -> None:
     guard = guard_after([1.0] * 30, [0.6] * 30, clip=1.0)
     assert guard.judge(1.0, 1.4) == "spike"
     kept = guard.state()
-    assert [guard.judge(1.0, norm) for norm in (3.1, 3.4, 2.9)] == ["ok"] * 3
-    assert guard.bad_in_a_row == 0
+    assert [guard.judge(1.0, norm) for norm in (3.1, 3.4, 1e9, 9.0)] == ["ok"] * 4
+    # What was taken there made no mark that others would hide behind.
+    assert guard.judge(1.0, 0.6) == "ok"
+    assert guard.judge(1.0, 50.0) == "spike"
+    assert guard.bad_in_a_row == 1
     # A loss that jumps is no steep place, and one quiet step ends it.
     assert guard.judge(9.0, 3.0) == "spike"
     guard.load_state(json.loads(json.dumps(kept)))

@@ -38,6 +38,7 @@ def _run_and_stage(folder: Path) -> tuple[Path, str]:
     folder = folder.resolve()
     if folder.name == "model":
         folder = folder.parent
-    if (folder / "manifest.json").is_file():
+    is_of_a_run = (folder.parent / "lineage.json").is_file()
+    if is_of_a_run and not (folder / "lineage.json").is_file():
         return folder.parent, folder.name
     return folder, ""

@@ -17,7 +17,7 @@ from arriero.road.plan.layout import check_adapters, check_batches, check_tensor
 from arriero.road.recipe import Recipe, load_recipe
 from arriero.road.report import write_report
 from arriero.road.run import Step, choose_device, forget, run_steps, say_nothing
-from arriero.road.stations import stations
+from arriero.road.stations import names_in, stations
 from arriero.stages.workspace import Ranks, end_ranks, start_ranks
 
 
@@ -116,14 +116,15 @@ def _first_changed(steps: Sequence[Step], run: Path) -> int:
     return next(places, len(steps))
 
 
-def newest_chat_model(run: Path) -> Path | None:
-    """The folder of the newest chat model in a run, if there is one."""
+def newest_chat_model(run: Path, *, before: int | None = None) -> Path | None:
+    """The folder of the newest chat model in a run, if there is one.
+
+    Args:
+        before: only of the versions before this one.
+    """
     current = current_stages(run)
-    for pattern in ("*-ppo-v*/model", "*-rejection-v*/model", "*-sft*/model"):
-        found = sorted(path for path in run.glob(pattern) if path.parent.name in current)
-        if found:
-            return found[-1]
-    return None
+    found = [name for name in names_in(run).policies(before=before) if name in current]
+    return run / found[-1] / "model" if found else None
 
 
 def _check_writable(run: Path, steps: Sequence[Step]) -> None:

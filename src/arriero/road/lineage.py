@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from arriero.records import UserError
-from arriero.road.manifest import FILES, Manifest, current_stages
+from arriero.road.manifest import FILES, Manifest, current_stages, stage_key
 from arriero.road.run import Step
 
 LINEAGE = "lineage.json"
@@ -27,7 +27,7 @@ class Ancestor:
         name: its folder.
         parents: the folders that it read.
         key: hash of all that its result follows from.
-        config: its keys of the recipe.
+        config: its keys of the recipe; None where they are not known.
         model: SHA-256 of the weights it left; "" for a stage without a model.
         data: SHA-256 of the files of rows it left, by name.
         files: hash of what it read from outside the run; "" for nothing.
@@ -39,7 +39,7 @@ class Ancestor:
     key: str
     seed: int
     version: str
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] | None
     model: str
     data: Mapping[str, str]
     files: str
@@ -48,17 +48,39 @@ class Ancestor:
 def write_lineage(steps: Sequence[Step], run: Path) -> Path:
     """Write what the finished stages follow from; an earlier file is replaced at once."""
     manifests = current_stages(run)
-    found = {
-        step.name: _row(step, manifests[step.name]) for step in steps if step.name in manifests
-    }
     path = run / LINEAGE
+    before = _stages_before(path)
+    found = {
+        step.name: _row(step, manifests[step.name], before.get(step.name, {}))
+        for step in steps
+        if step.name in manifests
+    }
     draft = path.with_name(f".{path.name}.tmp")
     draft.write_text(json.dumps({"run": run.resolve().name, "stages": found}, indent=2) + "\n")
     draft.replace(path)
     return path
 
 
-def _row(step: Step, manifest: Manifest) -> dict[str, Any]:
+def _stages_before(path: Path) -> dict[str, Any]:
+    """What an earlier command wrote; empty where nothing readable is there."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["stages"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _config(step: Step, manifest: Manifest, before: Mapping[str, Any]) -> Any:
+    """The keys that a stage was made with, which a later command may have otherwise.
+
+    Its own key tells: it is the hash of them. None where they are not known any more.
+    """
+    given = manifest.seed, step.config, manifest.inputs
+    if stage_key(step.name, manifest.version, *given) == manifest.key:
+        return step.config
+    return before.get("config") if before.get("key") == manifest.key else None
+
+
+def _row(step: Step, manifest: Manifest, before: Mapping[str, Any]) -> dict[str, Any]:
     outputs = manifest.outputs
     return {
         "verb": step.verb,
@@ -66,7 +88,7 @@ def _row(step: Step, manifest: Manifest) -> dict[str, Any]:
         "key": manifest.key,
         "seed": manifest.seed,
         "code": manifest.version,
-        "config": step.config,
+        "config": _config(step, manifest, before),
         "model": _weights(outputs),
         "data": {name: digest for name, digest in outputs.items() if name.endswith(".jsonl")},
         "files": manifest.inputs.get(FILES, ""),

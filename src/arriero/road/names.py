@@ -30,7 +30,8 @@ class VersionsConfig(BaseModel):
     first_share: float = Field(
         default=0.3, gt=0, lt=1, description="share of the demonstrations that SFT-v1 learns from"
     )
-    rlhf: int = Field(default=1, ge=1, le=20, description="RLHF versions; 5 in the paper")
+    # Of more than these the folders would need three digits, and not be in order by name.
+    rlhf: int = Field(default=1, ge=1, le=15, description="RLHF versions; 5 in the paper")
     bag_from: int = Field(
         default=4,
         ge=1,

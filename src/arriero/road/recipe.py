@@ -208,6 +208,15 @@ class Recipe(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _others_samples_make_one_version(self) -> Recipe:
+        if self.rejection.samples_from and self.versions.rlhf > 1:
+            raise ValueError(
+                "rejection.samples_from: all versions would learn the same samples; set "
+                "versions.rlhf to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _crowd_is_open(self) -> Recipe:
         draws = self.data.source == "world" and self.data.world.open_comparisons
         if draws and CROWD not in self.mix.open:

@@ -96,7 +96,11 @@ def run_steps(
         return []
     manifests: dict[str, Manifest] = {}
     done: list[str] = []
+    is_over = False
     for step in steps:
+        if is_over:
+            ranks.agreed(False)
+            continue
         folder = run / step.name
         inputs = {name: manifests[name].key for name in step.needs}
         if external := step.external():
@@ -111,6 +115,11 @@ def run_steps(
             continue
         if is_same:
             say(f"[{step.name}] a file is no longer what this stage left; it is made again")
+        if only is not None and step.name not in only and done:
+            # The first stage of that name is done; those of later versions need more than it.
+            is_over = True
+            ranks.agreed(False)
+            continue
         if only is not None and step.name not in only:
             raise UserError(f"{run}: {step.name} is not up to date; run `arriero run` first")
         if not done:

@@ -42,7 +42,7 @@ def names_of(recipe: Recipe) -> StationNames:
 
 
 def names_in(run: Path) -> StationNames:
-    """The folders of a run by its own recipe; those of a single version where that is not there."""
+    """The folders of a run by its own recipe; those of a single version where none can be read."""
     try:
         return names_of(load_recipe(str(run / "recipe.toml")))
     except UserError:
@@ -79,7 +79,11 @@ def _inputs(recipe: Recipe, inputs: Inputs) -> Step:
     return Step(
         INPUTS,
         "inputs",
-        {"versions": num_versions, **keys_of(recipe.data)},
+        # Tests of consistency are read by their study alone.
+        {
+            "versions": num_versions,
+            **recipe.data.model_dump(mode="json", exclude={"consistency"}),
+        },
         (),
         run,
         external=lambda: hash_inputs(external) if external else "",

@@ -90,6 +90,11 @@ def adopt(
         workspace.say(f"{track}: {len(train)} comparisons to train on, {len(test)} held out")
     for name, prompts in kept_back.items():
         count = versions if name in ("rejection", "ppo") else 1
+        if len(prompts) < count:
+            raise UserError(
+                f"{len(prompts)} prompts kept back for the policy are too few for {count} "
+                "versions; raise preferences.policy_share or lower versions.rlhf"
+            )
         for version in range(1, count + 1):
             path = prompts_file(workspace.folder, name, version, count)
             write_prompts(path, prompts[version - 1 :: count])

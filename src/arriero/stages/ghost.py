@@ -167,7 +167,8 @@ def _lists(
             raise UserError(
                 f"the model names nothing when asked {prompt.messages[0].content!r} "
                 f"({config.list_samples} times); change ghost.kinds.{prompt.id}.ask, raise "
-                "ghost.list_samples or lower ghost.least_named"
+                "ghost.list_samples, lower ghost.least_named, or leave Ghost Attention out with "
+                "versions.ghost_from"
             )
         workspace.say(f"{prompt.id}: {len(lists[prompt.id])} values, {lists[prompt.id][0]} first")
     workspace.ranks.wait()

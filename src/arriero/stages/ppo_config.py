@@ -20,7 +20,7 @@ class PpoConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     iterations: int = Field(default=400, gt=0, description="most iterations; the paper: 200 to 400")
-    samples: int = Field(default=512, gt=0, description="answers an iteration; 512")
+    samples: int = Field(default=512, gt=1, description="answers an iteration; 512")
     mini_batch: int = Field(default=64, gt=0, description="answers a gradient step; 64")
     clip: float = Field(default=0.2, gt=0, description="ratio clip; 0.2")
     beta: float = Field(

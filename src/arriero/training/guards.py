@@ -59,6 +59,9 @@ class Guard:
             self.bad_in_a_row += 1
             return
         self.bad_in_a_row = 0
+        if self._is_steep:
+            # It counts for what would have passed, or nothing would stand out for long.
+            grad_norm = min(grad_norm, self._norm_ceiling())
         self._losses = [*self._losses, loss][-_WINDOW:]
         self._norms = [*self._norms, grad_norm][-_WINDOW:]
 
@@ -96,8 +99,12 @@ class Guard:
     def _norm_alone_jumps(self, loss: float, grad_norm: float) -> bool:
         if len(self._norms) < _WARM_UP or self._loss_jumps(loss):
             return False
+        return self._norm_ceiling() < grad_norm < math.inf
+
+    def _norm_ceiling(self) -> float:
+        """The highest norm that is still no spike."""
         ceiling = _ceiling(self._norms, _LEAST_NORM_SIGMA * fmean(self._norms))
-        return max(self._clip, ceiling) < grad_norm < math.inf
+        return max(self._clip, ceiling)
 
 
 def _ceiling(recent: Sequence[float], least_sigma: float) -> float:

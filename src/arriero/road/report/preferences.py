@@ -42,7 +42,7 @@ def preferences_section(run: RunFolder) -> Section | None:
     blocks: list[Block] = []
     tracks: dict[str, Json] = {}
     for stage in run.of("preferences"):
-        version = f" v{stage.version}" if stage.version is not None else ""
+        version = f" v{stage.version}" if len(run.of("preferences")) > 1 else ""
         for track, facts in mapping(stage.results.get("tracks")).items():
             tracks[f"{track}{version}"] = mapping(facts)
     if tracks:
@@ -183,6 +183,8 @@ def rewards_section(run: RunFolder) -> Section | None:
 def _table_by_version(stages: Sequence[StageFolder]) -> Table:
     rows: list[list[str | Cell]] = []
     for stage in stages:
+        if stage.version is None:
+            continue  # the general one, which learned from none of these
         accuracy = _accuracy(stage)
         own = next((name for name in accuracy if name.split()[0] == stage.name), "")
         cells = _accuracy_cells([accuracy.get(own, {}).get("all", {})])

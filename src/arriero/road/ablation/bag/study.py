@@ -100,7 +100,7 @@ def ablate_bag(recipe: Recipe, run: Path, say: Say, from_runs: Sequence[Path] = 
         run_steps(steps, recipe, run, say)
         results = {
             "study": NAME,
-            "recipe": recipe.name,
+            "recipe": material.recipe.name,
             "seed": recipe.seed,
             "seeds": recipe.ablation.seeds,
             "version": f"v{material.version.number}",

@@ -27,8 +27,9 @@ from arriero.road.inputs import GHOST_TESTS, Inputs, existing_files, prepare
 from arriero.road.lock import locked
 from arriero.road.manifest import hash_inputs
 from arriero.road.names import INPUTS, PRETRAIN
-from arriero.road.recipe import Recipe
+from arriero.road.recipe import Recipe, load_recipe
 from arriero.road.run import Step, run_steps
+from arriero.road.stations import names_in
 from arriero.road.stations import names_of as folders_of
 from arriero.stages import consistency, ghost
 from arriero.stages.sft import fine_tune
@@ -95,6 +96,8 @@ def ablate_ghost(recipe: Recipe, run: Path, say: Say, from_runs: Sequence[Path] 
     """
     if len(from_runs) > 1:
         raise UserError(f"ablate {NAME} starts from one run, not {len(from_runs)}")
+    if from_runs:
+        recipe = _with_data_of(from_runs[0], recipe)
     _check_tests_named(recipe)
     given = material_of(recipe, from_runs[0]) if from_runs else None
     with locked(run):
@@ -115,6 +118,13 @@ def ablate_ghost(recipe: Recipe, run: Path, say: Say, from_runs: Sequence[Path] 
         return write_ghost_report(run, results)
 
 
+def _with_data_of(run: Path, recipe: Recipe) -> Recipe:
+    """The recipe with the data that a run was made of: another world would judge it wrongly."""
+    data = load_recipe(str(run / "recipe.toml")).data
+    tests = recipe.data.consistency or data.consistency
+    return recipe.model_copy(update={"data": data.model_copy(update={"consistency": tests})})
+
+
 def _check_tests_named(recipe: Recipe) -> None:
     data = recipe.data
     if data.source == "world" and not data.world.attribute_dialogs and not data.consistency:
@@ -127,12 +137,15 @@ def _check_tests_named(recipe: Recipe) -> None:
 
 
 def material_of(recipe: Recipe, run: Path, start: Path | None = None) -> Material:
-    """What a finished run gives: its newest chat model, its inputs and its tests.
+    """What a finished run gives: its newest chat model without such dialogs, inputs and tests.
 
     Raises:
         UserError: the run has no chat model, or its inputs are not there.
     """
-    start = start or newest_chat_model(run)
+    if start is None:
+        # One that has learned such dialogs already would be no control.
+        versions = (one.number for one in names_in(run).versions if one.ghost)
+        start = newest_chat_model(run, before=next(versions, None))
     if start is None:
         raise UserError(f"{run}: no chat model there; --from-run takes a run that got as far")
     inputs = prepare(recipe.data, run / INPUTS)

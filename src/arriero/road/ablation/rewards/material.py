@@ -14,7 +14,7 @@ from arriero.records.prompt import Track
 from arriero.road.inputs import open_set
 from arriero.road.manifest import hash_inputs
 from arriero.road.names import INPUTS, TRACKS
-from arriero.road.recipe import CROWD, Recipe
+from arriero.road.recipe import CROWD, Recipe, load_recipe
 from arriero.road.run import Step, run_steps
 from arriero.road.stations import names_in, names_of, stations
 
@@ -64,8 +64,11 @@ def material_of(runs: Sequence[Path]) -> Material:
     """The newest SFT models of finished runs, and all comparisons of the first.
 
     Raises:
-        UserError: a run lacks one of them.
+        UserError: a run lacks one of them, or its recipe cannot be read.
     """
+    for run in runs:
+        if (run / "recipe.toml").is_file():
+            load_recipe(str(run / "recipe.toml"))  # what is wrong with it is said now
     chats: dict[str, Path] = {}
     for run in runs:
         name = run.resolve().name
@@ -74,7 +77,9 @@ def material_of(runs: Sequence[Path]) -> Material:
         chats[name] = run / names_in(run).sft[-1] / "model"
     found = dict.fromkeys(one.preferences for one in names_in(runs[0]).versions)
     # Of a run that is on its way the versions so far, and one in any case.
-    compared = [name for name in found if (runs[0] / name).is_dir()] or list(found)[:1]
+    compared = [name for name in found if (runs[0] / name / "manifest.json").is_file()] or list(
+        found
+    )[:1]
     train: dict[Track, list[Path]] = {}
     test: dict[str, list[Path]] = {}
     crowd: dict[Track, list[Path]] = {}
