@@ -179,7 +179,10 @@ def test_what_is_missing_is_named(recipe: Recipe, from_run: Path, tmp_path: Path
     world = recipe.data.world.model_copy(update={"attribute_dialogs": 0})
     bare = recipe.model_copy(update={"data": recipe.data.model_copy(update={"world": world})})
     with pytest.raises(UserError, match=r"--data\.world\.attribute_dialogs"):
-        study(bare, tmp_path / "b", say, [from_run])
+        study(bare, tmp_path / "b", say)
+    # Of a run its own recipe says what was drawn, whatever the command's would draw.
+    with pytest.raises(AssertionError, match="05-ghost"):
+        study(bare, tmp_path / "study", say, [from_run])
     with pytest.raises(UserError, match="no chat model there"):
         study(recipe, tmp_path / "c", say, [tmp_path])
     copy = tmp_path / "copy"

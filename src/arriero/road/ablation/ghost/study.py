@@ -120,7 +120,10 @@ def ablate_ghost(recipe: Recipe, run: Path, say: Say, from_runs: Sequence[Path] 
 
 def _with_data_of(run: Path, recipe: Recipe) -> Recipe:
     """The recipe with the data that a run was made of: another world would judge it wrongly."""
-    data = load_recipe(str(run / "recipe.toml")).data
+    path = run / "recipe.toml"
+    if not path.is_file():
+        return recipe
+    data = load_recipe(str(path)).data
     tests = recipe.data.consistency or data.consistency
     return recipe.model_copy(update={"data": data.model_copy(update={"consistency": tests})})
 

@@ -77,9 +77,8 @@ def material_of(runs: Sequence[Path]) -> Material:
         chats[name] = run / names_in(run).sft[-1] / "model"
     found = dict.fromkeys(one.preferences for one in names_in(runs[0]).versions)
     # Of a run that is on its way the versions so far, and one in any case.
-    compared = [name for name in found if (runs[0] / name / "manifest.json").is_file()] or list(
-        found
-    )[:1]
+    compared = [name for name in found if (runs[0] / name / "manifest.json").is_file()]
+    compared = compared or list(found)[:1]
     train: dict[Track, list[Path]] = {}
     test: dict[str, list[Path]] = {}
     crowd: dict[Track, list[Path]] = {}
