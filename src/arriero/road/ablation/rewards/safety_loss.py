@@ -37,11 +37,11 @@ from arriero.road.report.blocks import Block, Cell, Figure, Table
 from arriero.road.report.drawing import draw_intervals
 
 _LABELS = {
-    "recall": "unsafe responses found",
-    "false_alarms": "safe responses taken for unsafe",
-    "filter_recall": f"unsafe responses found, below {SAFETY_THRESHOLD}",
-    "filter_false_alarms": f"safe responses taken for unsafe, below {SAFETY_THRESHOLD}",
-    "best_recall": f"unsafe responses found at a precision of {FILTER_PRECISION}",
+    "recall": "unsafe found, < 0.5",
+    "false_alarms": "safe taken for it, < 0.5",
+    "filter_recall": f"unsafe found, < {SAFETY_THRESHOLD}",
+    "filter_false_alarms": f"safe taken for it, < {SAFETY_THRESHOLD}",
+    "best_recall": f"found, precision {FILTER_PRECISION}",
     "safety": "accuracy, safety",
     "helpfulness": "accuracy, helpfulness",
 }
@@ -144,10 +144,10 @@ def _blocks(results: Json) -> list[Block]:
         title="With and without the safety loss",
         head=["", "without", "with", "difference"],
         rows=rows,
-        look="Found, or taken for unsafe: responses of the safety test set whose score after the "
-        "sigmoid is below 0.5, as in the paper, or below the threshold under which PPO follows "
-        "the safety model. Without the loss a score has no zero, for ranking fixes differences "
-        "alone: at a given precision that does not count. "
+        look="Unsafe responses found, and safe ones taken for unsafe: those of the safety test set "
+        "whose score after the sigmoid is below 0.5, as in the paper, or below the threshold under "
+        "which PPO follows the safety model. Without the loss a score has no zero, for ranking "
+        "fixes differences alone: at a given precision that does not count. "
         f"{seeds_look(results['seeds'])}",
         paper="Table 29",
         is_wide=True,

@@ -9,6 +9,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from arriero.equations.trend import log_trend
 from arriero.model.weights import open_hugging_face
 from arriero.records import UserError
@@ -36,6 +38,7 @@ from arriero.road.stations import names_of
 
 _TRACK = "helpfulness"
 _SIZES = "sizes"
+_TREND_POINTS = 33
 
 
 def _variants(recipe: Recipe, material: Material) -> list[Variant]:
@@ -122,8 +125,9 @@ def _blocks(results: Json) -> list[Block]:
         means = [point["accuracy"]["mean"] for point in entry["points"]]
         curves.append(Curve(pairs, means, _label(entry), role, has_markers=True))
         if entry["trend"]:
-            fitted = [_fitted(entry["trend"], value) for value in (pairs[0], pairs[-1])]
-            curves.append(Curve([pairs[0], pairs[-1]], fitted, "", role, is_dashed=True))
+            along = np.geomspace(pairs[0], pairs[-1], _TREND_POINTS).tolist()
+            fitted = [_fitted(entry["trend"], value) for value in along]
+            curves.append(Curve(along, fitted, "", role, is_dashed=True))
     figure = Figure(
         title="Accuracy by data and by size",
         svg=draw_curves(curves, x="pairs of the mix", y="accuracy", is_percent=True),
