@@ -163,7 +163,7 @@ def _blocks(results: Json) -> list[Block]:
             roles=ROLES,
             x="share, with its range over seeds",
         ),
-        look="The loss is there for the rows above; the accuracies say what it costs or gives.",
+        look="The loss is there for the upper rows; the accuracies say what it costs or gives.",
         paper="Table 29",
     )
     return [table, figure]
