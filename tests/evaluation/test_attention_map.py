@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from arriero.evaluation.attention_map import binned, strongest_attention
 from arriero.model.attention import Attention
@@ -17,7 +18,6 @@ from arriero.records.special_ids import LLAMA2_IDS
 
 @pytest.mark.parametrize("num_kv_heads", [4, 2, 1])
 def test_the_largest_weight_of_all_layers_and_heads(tmp_path: Path, num_kv_heads: int) -> None:
-    transformers = pytest.importorskip("transformers")
     config = ModelConfig(
         vocab_size=64, dim=32, num_layers=3, num_heads=4, num_kv_heads=num_kv_heads, ffn_dim=48,
         context=64,
