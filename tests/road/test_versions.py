@@ -153,10 +153,15 @@ def test_the_bag_is_worth_a_page(recipe: Recipe, run: Path, tmp_path: Path) -> N
     page = ablate_bag(one_seed, tmp_path / "study", lambda line: None, [run])
     found = results(tmp_path / "study")
     assert found["version"] == "v2"
-    assert found["targets"]["all"][0] > found["targets"]["newest"][0]
+    assert found["targets"]["all"][0] > found["targets"]["newest"][0] > 0
+    assert found["targets"]["longer"] == found["targets"]["newest"]
+    assert found["steps"]["all"] == found["steps"]["longer"]
+    assert found["steps"]["all"][0] > found["steps"]["newest"][0] > 0
     for category in found["categories"].values():
         difference = category["all"]["mean"] - category["newest"]["mean"]
         assert category["all"]["minus_newest"]["value"] == pytest.approx(difference)
+        difference = category["all"]["mean"] - category["longer"]["mean"]
+        assert category["all"]["minus_longer"]["value"] == pytest.approx(difference)
     assert "The bag of all versions" in page.read_text(encoding="utf-8")
 
 

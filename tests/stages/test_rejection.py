@@ -72,9 +72,10 @@ class Tuned:
         workspace: Workspace,
         *,
         corpus_shard: Path | None = None,
+        num_steps: int | None = None,
     ) -> dict[str, Any]:
         self.base, self.dialogs = base, list(dialogs)
-        return {"train_loss": 1.0, "valid_loss": 2.0}
+        return {"steps": num_steps or 7, "train_loss": 1.0, "valid_loss": 2.0}
 
 
 @pytest.fixture

@@ -167,32 +167,48 @@ def test_prompts_are_those_that_the_model_is_asked_with(tokenizer: Tokenizer) ->
         )
 
 
+@pytest.mark.parametrize("length", [0, 16])
 def test_replayed_rows_join_every_step_and_never_the_held_out_end(
     chat_folder: Path,
     tokenizer: Tokenizer,
     workspace: NewWorkspace,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    length: int,
 ) -> None:
-    """The corpus is read again beside the dialogs; its last tenth stays out."""
+    """The corpus is read again beside the dialogs, in rows of their own length or of the dialogs';
+
+    its last tenth stays out.
+    """
     shard_folder = tmp_path / "shard"
     write_shard([" ".join(WORDS)] * 60, tokenizer, shard_folder)
     rows: list[int] = []
+    widths: set[int] = set()
     batch_of = Shard.batch
 
     def watched(shard: Shard, chosen: Iterable[int]) -> PackedBatch:
         taken = list(chosen)
         rows.extend(taken)
+        widths.add(batch_of(shard, taken).tokens.shape[1])
         return batch_of(shard, taken)
 
     monkeypatch.setattr(Shard, "batch", watched)
     space = workspace()
-    config = SMALL.model_copy(update={"replay_rows": 3})
+    config = SMALL.model_copy(update={"replay_rows": 3, "replay_length": length})
     fine_tune(config, chat_folder, dialogs(), space, corpus_shard=shard_folder)
     num_steps = len(metrics(space))
-    num_rows = Shard(shard_folder, SMALL.row_length).num_rows
+    num_rows = Shard(shard_folder, length or SMALL.row_length).num_rows
+    assert widths == {length or SMALL.row_length}
     assert len(rows) == 3 * num_steps
     assert max(rows) < int(num_rows * 0.9) < num_rows
+
+
+def test_steps_may_be_named_in_place_of_epochs(
+    chat_folder: Path, workspace: NewWorkspace
+) -> None:
+    space = workspace()
+    facts = fine_tune(SMALL, chat_folder, dialogs(), space, num_steps=3)
+    assert facts["steps"] == len(metrics(space)) == 3
 
 
 def test_adapters_learn_and_are_merged(

@@ -250,8 +250,11 @@ def _run_step(
 
 
 def _threads_a_rank() -> int:
-    """The machine's cores, shared among the ranks that torchrun has started on it."""
-    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    """The cores that this process may use, shared among the ranks of torchrun on this machine."""
+    # Linux alone says which cores a process was given.
+    may_use = getattr(os, "sched_getaffinity", None)
+    cores = len(may_use(0)) if may_use else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _prepare_folder(folder: Path, key: str) -> bool:

@@ -61,6 +61,7 @@ def run(
     bags: Sequence[Path] = (),
     ghost: Sequence[Path] = (),
     version: str = "v1",
+    num_steps: int | None = None,
 ) -> None:
     """Sample from `policy`, choose by both reward models, fine-tune `base` into `folder/model`.
 
@@ -68,6 +69,7 @@ def run(
         bags: folders of this stage of earlier versions, the oldest first.
         ghost: files of dialogs that join the mix as they are (section 3.3).
         version: of the model that comes of it.
+        num_steps: optimizer steps in place of the epochs of `config.sft`.
 
     Raises:
         Stopped: the process was asked to stop; what is done stays.
@@ -86,7 +88,12 @@ def run(
     demonstrations = _some_demonstrations(config, instructions, len(targets), workspace.seed)
     ghosts = [dialog for dialog in read_dialogs(ghost) if dialog.is_answered] if ghost else []
     facts = fine_tune(
-        config.sft, base, demonstrations + targets + ghosts, workspace, corpus_shard=corpus_shard
+        config.sft,
+        base,
+        demonstrations + targets + ghosts,
+        workspace,
+        corpus_shard=corpus_shard,
+        num_steps=num_steps,
     )
     if workspace.ranks.is_first:
         workspace.write_results(
@@ -95,6 +102,7 @@ def run(
                 "targets": len(targets),
                 "demonstrations": len(demonstrations),
                 "ghost_dialogs": len(ghosts),
+                "steps": facts["steps"],
                 "train_loss": facts["train_loss"],
                 "valid_loss": facts["valid_loss"],
             }

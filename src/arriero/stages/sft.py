@@ -60,6 +60,12 @@ class SftConfig(BaseModel):
         ge=0,
         description="rows of the corpus beside the dialogs of a step; 0, more against forgetting",
     )
+    replay_length: int = Field(
+        default=0,
+        ge=0,
+        description="tokens of such a row; 0 takes row_length, which beside few answer tokens is "
+        "too much",
+    )
     checkpoint_every: int = Field(default=200, gt=0, description="steps between checkpoints")
     precision: Precision = Field(default="bfloat16", description="type of the matrix products")
     optimizer: Annotated[OptimizerConfig, completed_by(_OPTIMIZER)] = _OPTIMIZER
@@ -102,11 +108,15 @@ def fine_tune(
     *,
     corpus_shard: Path | None = None,
     keep_early: bool = False,
+    num_steps: int | None = None,
 ) -> dict[str, Any]:
     """Train `base` on dialogs, loss on answers only; returns facts for results.json, {} on a rank
     that is not the first.
 
     With `replay_rows` each step also reads rows of `corpus_shard`, which `base` was trained on.
+
+    Args:
+        num_steps: optimizer steps in place of the config's epochs.
 
     Raises:
         UserError: no dialog fits into a row.
@@ -126,8 +136,10 @@ def fine_tune(
     train = [encoded[index] for index in order[num_valid:]]
     replay = None
     if config.replay_rows and corpus_shard is not None:
-        replay = open_corpus(corpus_shard, config.row_length)
-    num_rows = _fit(config, model, tokenizer, train, valid, replay, fitting, workspace, keep_early)
+        replay = open_corpus(corpus_shard, config.replay_length or config.row_length)
+    num_rows = _fit(
+        config, model, tokenizer, train, valid, replay, fitting, workspace, keep_early, num_steps
+    )
     whole = gathered(model, workspace)
     if whole is None:
         return {}
@@ -138,6 +150,7 @@ def fine_tune(
         "dropped_too_long": len(dialogs) - len(encoded),
         "answer_tokens": sum(sum(item.loss_mask) for item in train),
         "rows": num_rows,
+        "steps": last["step"] + 1,
         "train_loss": last["loss"],
         "valid_loss": last["valid_loss"],
         "samples": _samples(whole, tokenizer, fitting[:200:50], workspace.seed),
@@ -154,12 +167,13 @@ def _fit(
     dialogs: Sequence[Dialog],
     workspace: Workspace,
     keep_early: bool,
+    num_steps: int | None,
 ) -> int:
     """Train the model on packed dialogs; returns the number of rows."""
     rows = assign_rows([len(item.ids) for item in train], config.row_length)
     rows_per_step = min(config.rows_per_step, len(rows))
     steps_an_epoch = math.ceil(len(rows) / rows_per_step)
-    num_steps = config.epochs * steps_an_epoch
+    num_steps = num_steps or config.epochs * steps_an_epoch
 
     def order(step: int) -> list[int]:
         return row_order(len(rows), rows_per_step, step, workspace.seed)

@@ -16,8 +16,13 @@ from arriero.road.report.wording import count, duration
 
 Json = Mapping[str, Any]
 
-_LABELS = {"before": "the version before", "newest": "newest samples", "all": "all versions"}
-_ROLES = ["grey", "amber", "blue"]
+_LABELS = {
+    "before": "the version before",
+    "newest": "newest samples",
+    "longer": "newest, as many steps",
+    "all": "all versions",
+}
+_ROLES = ["grey", "amber", "vermilion", "blue"]
 
 
 def write_bag_report(run: Path, results: Json) -> Path:
@@ -27,8 +32,8 @@ def write_bag_report(run: Path, results: Json) -> Path:
         "study",
         "The bag of all versions",
         f"RLHF {results['version'].upper()}, made from the same base model, reward models and "
-        "prompts: once with targets among the newest samples alone, once with the best of all "
-        "versions.",
+        "prompts: with targets among the newest samples alone, with the same ones for as many steps "
+        "as the bag takes, and with the best of all versions.",
         [_table(results), _figure(results)],
     )
     stages = [stage for stage in folder.stages if "seed" in stage.name]
@@ -63,13 +68,14 @@ def _table(results: Json) -> Block:
                 count(found["prompts"]),
                 *(percent_cell(found[arm]) for arm in _LABELS),
                 points_cell(found["all"]["minus_newest"]),
+                points_cell(found["all"]["minus_longer"]),
             ]
         )
     is_right = results["measure"] == "right"
     what = "the share of right answers" if is_right else "the helpfulness model's mean"
     return Table(
         title="What the version can do",
-        head=["category", "asked by it", "test prompts", *_LABELS.values(), "all − newest"],
+        head=["category", "asked by it", "test prompts", *_LABELS.values(), "all − newest", "all − longer"],
         rows=rows,
         look=f"By category {what}. What the version's own prompts did not ask for is what it can "
         f"forget. {seeds_look(results['seeds'])}",

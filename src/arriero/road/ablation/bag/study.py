@@ -2,7 +2,8 @@
 
 V3 of the paper learned from V2's samples alone and forgot how to rhyme; from V4 on the best samples
 of all versions joined. Here one version is made both ways, from the same base model, with the same
-reward models and prompts.
+reward models, prompts and samples. As the bag brings more targets, and so more steps, the newest
+samples are learned a second time in as many.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from arriero.stages import evaluate, rejection
 from arriero.stages.workspace import Workspace, write_json
 
 NAME = "bag"
-ARMS = ("newest", "all")
+ARMS = ("newest", "longer", "all")
+"""The newest samples for the recipe's epochs, for as many steps as `all` takes, and all."""
 BEFORE = "before"
 
 Say = Callable[[str], None]
@@ -158,9 +160,10 @@ def folders(recipe: Recipe) -> list[dict[str, str]]:
     first = len(names_of(recipe).in_order())
     return [
         {
-            arm: _folder(first + 3 * seed + place, f"{kind}-{arm}".rstrip("-"), seed)
+            arm: _folder(first + 4 * seed + place, f"{kind}-{arm}".rstrip("-"), seed)
             for place, (kind, arm) in enumerate(
-                (("rejection", "newest"), ("rejection", "all"), ("evaluate", ""))
+                # What draws the samples that the others learn from comes first.
+                (*(("rejection", arm) for arm in reversed(ARMS)), ("evaluate", ""))
             )
         }
         for seed in range(recipe.ablation.seeds)
@@ -168,16 +171,21 @@ def folders(recipe: Recipe) -> list[dict[str, str]]:
 
 
 def steps_of(recipe: Recipe, run: Path, material: Material) -> list[Step]:
-    """Both arms and their comparison, seed after seed."""
+    """All arms and their comparison, seed after seed."""
     steps: list[Step] = []
     for seed, names in enumerate(folders(recipe)):
-        steps += [_making(recipe, material, names[arm], arm, seed) for arm in ARMS]
+        steps += [_making(recipe, run, material, names, arm, seed) for arm in reversed(ARMS)]
         steps.append(_comparing(recipe, run, material, names, seed))
     return steps
 
 
-def _making(recipe: Recipe, material: Material, name: str, arm: str, seed: int) -> Step:
-    config = material.recipe.rejection.model_copy(update={"selection": arm})
+def _making(
+    recipe: Recipe, run: Path, material: Material, names: dict[str, str], arm: str, seed: int
+) -> Step:
+    """The arm of all versions draws the samples; the newest of them are the other arms'."""
+    drawn = run / names["all"]
+    choice = {} if arm == "all" else {"samples_from": str(drawn), "selection": "newest"}
+    config = material.recipe.rejection.model_copy(update={"selection": "all", **choice})
 
     def work(space: Workspace) -> None:
         rejection.run(
@@ -191,10 +199,16 @@ def _making(recipe: Recipe, material: Material, name: str, arm: str, seed: int) 
             workspace=replace(space, seed=recipe.seed + seed),
             bags=material.bags,
             version=f"v{material.version.number}",
+            num_steps=_results(drawn)["steps"] if arm == "longer" else None,
         )
 
-    keys = {"offset": seed, **config.model_dump(mode="json")}
-    return Step(name, "rejection", keys, (), work, external=material.hash)
+    keys = {
+        "offset": seed,
+        "arm": arm,
+        **config.model_dump(mode="json", exclude={"samples_from"}),
+    }
+    needs = () if arm == "all" else (names["all"],)
+    return Step(names[arm], "rejection", keys, needs, work, external=material.hash)
 
 
 def _comparing(
@@ -243,16 +257,27 @@ def summarize(recipe: Recipe, run: Path, material: Material) -> Json:
         by_category[category] = {
             "asked": asked[category],
             "prompts": capabilities[0]["prompts"][category],
-            **over_seeds(values, "newest"),
+            **_compared(values),
         }
-    targets = {
-        arm: [_results(run / names[arm])["targets"] for names in folders(recipe)] for arm in ARMS
-    }
     return {
         "measure": capabilities[0]["measure"],
         "categories": by_category,
-        "targets": targets,
+        **{
+            what: {
+                arm: [_results(run / names[arm])[what] for names in folders(recipe)] for arm in ARMS
+            }
+            for what in ("targets", "steps")
+        },
         "paired": [one["paired"] for one in found],
+    }
+
+
+def _compared(values: dict[str, list[float]]) -> Json:
+    """Each arm over the seeds, with its paired differences from both that have no bag."""
+    longer = over_seeds(values, "longer")
+    return {
+        arm: {**found, "minus_longer": longer[arm]["minus_longer"]}
+        for arm, found in over_seeds(values, "newest").items()
     }
 
 
