@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -192,34 +192,46 @@ def _verdicts(
     judge: LanguageJudge, questions: Mapping[str, Preference], workspace: Workspace
 ) -> tuple[dict[str, Verdict], str]:
     """A verdict for each question that got one, and why the judge stopped, if it did."""
-    path = workspace.folder / _FILE
-    kept = read_verdicts(path)
+    kept = read_verdicts(workspace.folder / _FILE)
     verdicts = {key: kept[key] for key in questions if key in kept}
     left = [key for key in questions if key not in kept]
     workspace.say(
         f"judge {judge.model}: {len(left):,} pairs to ask"
         + (f", {len(verdicts):,} are answered already" if verdicts else "")
     )
-    time_left = TimeLeft(len(left))
+    error = ""
+    try:
+        for key, verdict in _asked(judge, {key: questions[key] for key in left}, workspace):
+            verdicts[key] = verdict
+    except UserError as found:
+        error = str(found)
+    silent = [one.reason for one in verdicts.values() if not one.letters]
+    if silent and len(silent) == len(verdicts) and not error:
+        error = f"{judge.client.url}: no question was answered ({silent[0]})"
+    if error:
+        workspace.say(f"the judge stopped: {error}; all other results stand")
+    return verdicts, error
+
+
+def _asked(
+    judge: LanguageJudge, questions: Mapping[str, Preference], workspace: Workspace
+) -> Iterator[tuple[str, Verdict]]:
+    """Questions with their verdicts as they come, those that were answered kept on disk."""
+    path = workspace.folder / _FILE
+    keys, pairs = list(questions), list(questions.values())
+    time_left = TimeLeft(len(keys))
     with path.open("a", encoding="utf-8") as file:
         # A line that a kill cut off ends here.
         file.write("\n" if path.stat().st_size else "")
-        try:
-            pairs = [questions[key] for key in left]
-            for done, (place, verdict) in enumerate(judge.verdicts(pairs), 1):
-                verdicts[left[place]] = verdict
-                if _LETTERS.fullmatch(verdict.letters):
-                    row = {"question": left[place], "letters": verdict.letters}
-                    row["prompt_id"] = pairs[place].prompt_id
-                    file.write(json.dumps(row) + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())  # paid for: not to be lost to a power cut
-                if done % max(1, len(left) // _LINES_OF_PROGRESS) == 0 and done < len(left):
-                    workspace.say(f"{done:,} of {len(left):,} pairs  {time_left.after(done)}")
-        except UserError as error:
-            workspace.say(f"the judge stopped: {error}; all other results stand")
-            return verdicts, str(error)
-    return verdicts, ""
+        for done, (place, verdict) in enumerate(judge.verdicts(pairs), 1):
+            if _LETTERS.fullmatch(verdict.letters):
+                row = {"question": keys[place], "letters": verdict.letters}
+                file.write(json.dumps(row | {"prompt_id": pairs[place].prompt_id}) + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # paid for: not to be lost to a power cut
+            yield keys[place], verdict
+            if done % max(1, len(keys) // _LINES_OF_PROGRESS) == 0 and done < len(keys):
+                workspace.say(f"{done:,} of {len(keys):,} pairs  {time_left.after(done)}")
 
 
 def read_verdicts(path: Path) -> dict[str, Verdict]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from arriero.road.report.blocks import Block, Cell, Figure, Table
 from arriero.road.report.drawing import draw_path
 from arriero.road.report.evaluation import Evaluation
@@ -50,7 +52,7 @@ def outside_tables(evaluation: Evaluation) -> list[Block]:
         return []
     judged = number(facts.get("num_judged"))
     swayed = number(facts.get("num_swayed"))
-    rows: list[list[str | Cell]] = [
+    rows: list[Sequence[str | Cell]] = [
         ["model", text(facts.get("model")) or MISSING],
         ["pairs of answers", count(number(facts.get("num_pairs")))],
         ["of the same text: a tie, not asked", count(number(facts.get("num_same")))],
