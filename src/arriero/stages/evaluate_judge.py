@@ -201,8 +201,8 @@ def _verdicts(
     )
     error = ""
     try:
-        for key, verdict in _asked(judge, {key: questions[key] for key in left}, workspace):
-            verdicts[key] = verdict
+        # One by one: what came before a failure stays.
+        verdicts.update(_asked(judge, {key: questions[key] for key in left}, workspace))
     except UserError as found:
         error = str(found)
     silent = [one.reason for one in verdicts.values() if not one.letters]
