@@ -242,7 +242,7 @@ def test_without_an_oracle_the_reward_models_give_the_big_numbers(tmp_path: Path
 def test_an_outside_judge_stands_beside_the_others(run: Path, page: str, tmp_path: Path) -> None:
     text = _Reader(page).text
     for wanted in (
-        "judged by the reward models, by an outside judge, by the oracle.",
+        "judged by the reward models and by an outside judge and by the oracle.",
         "The path, by the outside judge",
         "Figure 11, right",
         "Win, tie, loss, by the outside judge",
@@ -272,7 +272,7 @@ def test_an_outside_judge_where_there_is_no_oracle(tmp_path: Path, error: str) -
     text = _Reader(write_report(run).read_text(encoding="utf-8")).text
     judge = "our reward models" if error else "the outside judge"
     assert f"Wins against sft higher is better 70.7% ppo-v1, all prompts, by {judge}" in text
-    assert ("It stopped on the way: http://127.0.0.1:1/v1: nobody answers. What" in text) == bool(
+    assert ("It stopped on the way (http://127.0.0.1:1/v1: nobody answers). What" in text) == bool(
         error
     )
     assert ("not asked any more 245" in text) == bool(error)

@@ -29,6 +29,8 @@ def outside_path(evaluation: Evaluation) -> list[Figure]:
             points[version] = (helpfulness, safety)
     if len(points) < 2:
         return []
+    tuned = [version for version in evaluation.versions if version != "base"]
+    baseline = text(evaluation.results.get("baseline")) or tuned[0]
     return [
         Figure(
             title=f"The path, by {JUDGES['outside']}",
@@ -38,8 +40,8 @@ def outside_path(evaluation: Evaluation) -> list[Figure]:
                 x="wins on helpfulness prompts",
                 y="wins on safety prompts",
             ),
-            look="Share of wins against one version, which stands at 50%. This judge taught "
-            "nobody: where it and our reward models part, they flatter.",
+            look=f"Share of wins against {baseline}, which stands at 50%. This judge taught nobody: "
+            "where our reward models see a gain and it sees none, doubt them.",
             paper="Figure 11, right",
         )
     ]
@@ -69,7 +71,7 @@ def outside_tables(evaluation: Evaluation) -> list[Block]:
         rows.append(["not asked any more", count(number(facts.get("num_left")))])
     look = "A judge who favours a place says A far from half of the time, and ties for it."
     if error := text(facts.get("error")):
-        look = f"It stopped on the way: {error}. What it had judged stands; the rest is missing."
+        look = f"It stopped on the way ({error}). What it had judged stands; the rest is missing."
     blocks: list[Block] = [
         Table(
             title="The outside judge",

@@ -29,10 +29,10 @@ def versions_section(evaluation: Evaluation) -> Section | None:
     facts = _perplexity(evaluation)
     if facts is not None:
         blocks.append(facts)
-    judges = ["the reward models"]
-    judges += ["an outside judge"] if judge_facts(evaluation) else []
-    judges += ["the oracle"] if evaluation.results.get("has_oracle") else []
-    lead = f"Every version answers the same unseen prompts; judged by {', by '.join(judges)}."
+    others = ["an outside judge"] if judge_facts(evaluation) else []
+    others += ["the oracle"] if evaluation.results.get("has_oracle") else []
+    lead = "Every version answers the same unseen prompts; judged by the reward models"
+    lead += f" and by {' and by '.join(others)}." if others else "."
     return Section("versions", "From version to version", lead, blocks) if blocks else None
 
 
@@ -168,7 +168,9 @@ def _win_note(entry: Json, total: float) -> str:
     if share is None:
         return f"{count(total)} pairs"
     bounds = "" if low is None or high is None else f" ({100 * low:.1f}–{100 * high:.1f})"
-    return f"share {percent(share)}{bounds} of {count(total)}"
+    skipped = number(entry.get("skipped"))
+    more = f", {count(skipped)} skipped" if skipped else ""
+    return f"share {percent(share)}{bounds} of {count(total)}{more}"
 
 
 def _paired(evaluation: Evaluation, title: str, key: str, x: str, look: str) -> Figure | None:
