@@ -40,8 +40,8 @@ def outside_path(evaluation: Evaluation) -> list[Figure]:
                 x="wins on helpfulness prompts",
                 y="wins on safety prompts",
             ),
-            look=f"Share of wins against {baseline}, which stands at 50%. This judge taught nobody: "
-            "where our reward models see a gain and it sees none, doubt them.",
+            look=f"Share of wins against {baseline}, which stands at 50%. This judge taught "
+            "nobody: where our reward models see a gain and it sees none, doubt them.",
             paper="Figure 11, right",
         )
     ]
