@@ -22,7 +22,7 @@ VERSIONS = ("sft-v1", "sft-v2", "ppo-v1")
 
 
 def answer(track: Track, number: int, text: str, score: float, quality: float) -> GradedAnswer:
-    prompt = Prompt(f"{track}-{number}", (Message("user", f"{number}?"),), track)
+    prompt = Prompt(f"{track}-{number}", (Message("user", f"{track} {number}?"),), track)
     grade = Grade(quality, quality, False, False, False, "")
     return GradedAnswer(prompt, text, 1, score, score, score, grade)
 
@@ -120,6 +120,16 @@ def test_wins_by_hand() -> None:
     assert {row["n"] for row in found.values()} == {5}
     low, high = wilson_interval(3, 5)
     assert (found["outside", "reward"]["low"], found["outside", "reward"]["high"]) == (low, high)
+
+
+def test_a_pair_that_two_comparisons_share_agrees_once() -> None:
+    found = graded()
+    found["ppo-v2"] = found["ppo-v1"]
+    compared = compared_answers(found, "sft-v2", 8, seed=0)
+    verdicts = [0.5 if one.is_same_text else 1.0 for one in compared]
+    # Two of the four compare the same texts and one a text with itself: 2 * 6 pairs are left.
+    assert len(compared) == 4 * 8
+    assert {row["n"] for row in agreements(compared, verdicts)} == {12}
 
 
 def test_who_is_older_than_the_baseline_stands_on_the_path_too() -> None:

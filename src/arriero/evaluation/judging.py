@@ -121,18 +121,20 @@ def agreements(
 ) -> list[dict[str, Any]]:
     """How often every two judges prefer the same answer, of the pairs that both decide.
 
-    Reward models and oracle are taken on the pairs that the outsider decided. Pairs of one prompt
-    count as independent, so intervals are a little narrow.
+    Reward models and oracle are taken on the pairs that the outsider decided. A pair that several
+    comparisons share counts once. Pairs of one prompt count as independent, so intervals are a
+    little narrow.
 
     Returns:
         `judges` (two of `outside`, `reward`, `oracle`), `share` with Wilson's `low` and `high`,
         and `n`, the pairs; no row where there are none.
     """
-    votes = [
-        _votes(one, verdict)
+    by_question = {
+        one.question(""): _votes(one, verdict)
         for one, verdict in zip(compared, verdicts, strict=True)
         if verdict is not None and verdict != 0.5
-    ]
+    }
+    votes = by_question.values()
     rows: list[dict[str, Any]] = []
     for first, second in combinations((OUTSIDE, "reward", "oracle"), 2):
         decided = [(vote[first], vote[second]) for vote in votes if vote[first] and vote[second]]
