@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,72 +19,14 @@ from arriero.model.weights import load_language_model
 from arriero.records import Message, Preference, UserError
 from arriero.tokenizer import load_tokenizer
 from tests.evaluation.conftest import pair
+from tests.evaluation.stub import Reply, Stub, longer, said, stubbed
 from tests.serving.running import running
-
-Reply = tuple[int, dict[str, str], bytes]
-
-
-@dataclass
-class Stub:
-    """A server on this machine; `say` makes a reply of the n-th request and its body."""
-
-    url: str = ""
-    say: Callable[[int, dict[str, Any]], Reply] = lambda number, body: said("A")
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    keys: list[str | None] = field(default_factory=list)
-    most_at_once: int = 0
-
-
-def said(content: object, status: int = 200, **headers: str) -> Reply:
-    body = {"choices": [{"message": {"role": "assistant", "content": content}}]}
-    return status, headers, json.dumps(body).encode()
 
 
 @pytest.fixture
 def stub() -> Iterator[Stub]:
-    found = Stub()
-    lock = threading.Lock()
-    active = 0
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.answer({})
-
-        def do_POST(self) -> None:
-            nonlocal active
-            with lock:
-                active += 1
-                found.most_at_once = max(found.most_at_once, active)
-            length = int(self.headers["content-length"])
-            self.answer(json.loads(self.rfile.read(length)))
-            with lock:
-                active -= 1
-
-        def answer(self, body: dict[str, Any]) -> None:
-            with lock:
-                number = len(found.asked)
-                found.asked.append(body)
-                found.keys.append(self.headers.get("authorization"))
-            status, headers, raw = found.say(number, body)
-            self.send_response(status)
-            for name, value in {"content-length": str(len(raw)), **headers}.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.end_headers()
-            with contextlib.suppress(OSError):
-                self.wfile.write(raw)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    found.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    yield found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with stubbed() as found:
+        yield found
 
 
 def client(stub: Stub, **options: Any) -> ChatClient:
@@ -98,13 +35,6 @@ def client(stub: Stub, **options: Any) -> ChatClient:
 
 def judge(stub: Stub, **options: Any) -> LanguageJudge:
     return LanguageJudge("judge", client(stub, **options), "m", at_once=2)
-
-
-def longer(_: int, body: dict[str, Any]) -> Reply:
-    """A judge that reads: it takes the longer answer, wherever it stands."""
-    text = body["messages"][0]["content"]
-    a, _, rest = text.partition("# Answer A\n\n")[2].partition("\n\n# Answer B\n\n")
-    return said("A" if len(a) > len(rest.partition("\n\n")[0]) else "B")
 
 
 def test_both_orders_are_asked_and_the_verdict_follows_the_answer(stub: Stub) -> None:

@@ -263,7 +263,7 @@ def _evaluate(has_oracle: bool) -> Results:
         "has_oracle": has_oracle,
         "sets": {},
         "labels": {},
-        "wins": _wins("reward"),
+        "wins": wins_by("reward"),
         "path": path,
         "reward_distributions": {
             "helpfulness": _distribution(0.0),
@@ -288,7 +288,8 @@ def _evaluate(has_oracle: bool) -> Results:
             "adversarial": _figures({}, violations, {}),
             "borderline": _figures({}, {}, refusals),
         },
-        "wins": [*_wins("oracle"), *_wins("reward")],
+        "wins": [*wins_by("oracle"), *wins_by("reward"), *wins_by("outside")],
+        "judge": outside_judge(has_oracle=True),
         "paired": [
             {"a": "rejection-v1", "b": "sft", "set": "all"}
             | {"difference": 0.119, "low": 0.091, "high": 0.147},
@@ -297,6 +298,35 @@ def _evaluate(has_oracle: bool) -> Results:
         ],
         "reward_models": {"helpfulness": agreement, "safety": agreement},
         "labels": {"ordinary": _labels(), "adversarial": _safety_labels()},
+    }
+
+
+def outside_judge(*, has_oracle: bool = False, error: str = "") -> Results:
+    """What a judge of 300 pairs a comparison leaves."""
+    judges = [["outside", "reward"]]
+    judges += [["outside", "oracle"], ["reward", "oracle"]] if has_oracle else []
+    shares = (0.712, 0.804, 0.766)
+    return {
+        "model": "some-judge-7b",
+        "url": "http://127.0.0.1:8000/v1",
+        "num_pairs": 900,
+        "num_same": 212,
+        "num_asked": 655,
+        "num_judged": 402 if error else 648,
+        "num_swayed": 97,
+        "num_left": 245 if error else 0,
+        "letters": {"A": 711, "B": 585},
+        "skipped": {"named neither A nor B": 5, "no answer in time": 3 if error else 2},
+        "agreement": [
+            {"judges": pair, "share": share, "low": share - 0.03, "high": share + 0.03, "n": 551}
+            for pair, share in zip(judges, shares, strict=False)
+        ],
+        "path": {
+            "sft": {"helpfulness": 0.5, "safety": 0.5},
+            "rejection-v1": {"helpfulness": 0.61, "safety": 0.78},
+            "ppo-v1": {"helpfulness": 0.66, "safety": 0.81},
+        },
+        "error": error,
     }
 
 
@@ -320,7 +350,7 @@ def _rate(key: str, value: float) -> Results:
     return {key: value, f"{key}_low": max(0.0, value - half), f"{key}_high": value + half}
 
 
-def _wins(judge: str) -> list[Results]:
+def wins_by(judge: str) -> list[Results]:
     return [
         {"a": a, "b": b, "set": name, "judge": judge, "wins": wins, "ties": ties}
         | {"losses": 1000 - wins - ties, "share": share}

@@ -14,6 +14,7 @@ from arriero.road.drive import _first_changed
 from arriero.road.lock import locked
 from arriero.road.recipe import load_recipe, to_toml
 from arriero.road.stations import stations
+from tests.evaluation.stub import stubbed
 
 from .conftest import SMALL
 
@@ -50,6 +51,25 @@ def test_what_a_changed_recipe_does_anew_is_checked(tmp_path: Path) -> None:
     assert after[_first_changed(after, tmp_path)].verb == "sft"
     (tmp_path / "recipe.toml").write_text("of = 'another version'")
     assert _first_changed(after, tmp_path) == 0
+
+
+def test_a_judge_that_refuses_the_key_is_known_before_the_run(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    with stubbed() as stub:
+        stub.say = lambda number, body: (401, {}, b"{}")
+        judge = ["--evaluate.judge.url", stub.url, "--evaluate.judge.model", "m"]
+        assert main(["run", str(recipe), "--run", str(run), *judge]) == 2
+        found = capsys.readouterr().err.splitlines()
+        assert found == [
+            f"arriero: evaluate.judge: {stub.url}: HTTP 401; check the key; its key stands in "
+            "ARRIERO_JUDGE_KEY; without evaluate.judge.url nobody is asked"
+        ]
+        assert not run.exists()
+        asked = len(stub.asked)
+        main(["run", str(recipe), "--run", str(run), *judge, "--until", "inputs"])
+        assert len(stub.asked) == asked, "who does not come to the evaluation asks nobody"
 
 
 @pytest.mark.slow

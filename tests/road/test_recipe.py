@@ -195,6 +195,7 @@ def test_scale_by_hand() -> None:
     assert tenth.data.world.demonstrations == 500
     assert tenth.ppo.iterations == 2
     assert tenth.evaluate.prompts_per_set == 100
+    assert tenth.evaluate.judge.pairs == 30
     assert tenth.preferences.max_pairs == 100  # 30 would be too few to learn from
     assert tenth.rejection.max_prompts == 0  # 0 takes all, whatever the scale
     world = tenth.data.world

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from arriero.records import UserError
 from arriero.road.report import drawing, write_report
 
-from .synthetic_run import build_run
+from .synthetic_run import build_run, outside_judge, wins_by
 
 _VOID = {"meta", "link", "br", "wbr", "path", "use"}
 _SCRIPT = "<script>alert(1)</script>"
@@ -239,6 +239,56 @@ def test_without_an_oracle_the_reward_models_give_the_big_numbers(tmp_path: Path
 
 
 @pytest.mark.usefixtures("quick_drawings")
+def test_an_outside_judge_stands_beside_the_others(run: Path, page: str, tmp_path: Path) -> None:
+    text = _Reader(page).text
+    for wanted in (
+        "judged by the reward models and by an outside judge and by the oracle.",
+        "The path, by the outside judge",
+        "Figure 11, right",
+        "Win, tie, loss, by the outside judge",
+        "model some-judge-7b",
+        "one way in each order: a tie 97 15.0%",
+        "said A 54.9%",
+        "skipped: named neither A nor B 5",
+        "the outside judge and our reward models 71.2% 68.2–74.2% 551",
+        "the outside judge and the oracle 80.4% 77.4–83.4% 551",
+        "our reward models and the oracle 76.6%",
+    ):
+        assert wanted in text, wanted
+    assert "It stopped on the way" not in text
+    other = build_run(tmp_path, has_oracle=False)
+    assert "outside judge" not in _Reader(write_report(other).read_text(encoding="utf-8")).text
+
+
+@pytest.mark.usefixtures("quick_drawings")
+@pytest.mark.parametrize("error", ["", "http://127.0.0.1:1/v1: nobody answers"])
+def test_an_outside_judge_where_there_is_no_oracle(tmp_path: Path, error: str) -> None:
+    """Its wins are the big number, but not those of one that stopped; that is said."""
+    run = build_run(tmp_path, has_oracle=False)
+    path = run / "09-evaluate" / "results.json"
+    results = json.loads(path.read_text())
+    results |= {"wins": results["wins"] + wins_by("outside"), "judge": outside_judge(error=error)}
+    path.write_text(json.dumps(results))
+    text = _Reader(write_report(run).read_text(encoding="utf-8")).text
+    judge = "our reward models" if error else "the outside judge"
+    assert f"Wins against sft higher is better 70.7% ppo-v1, all prompts, by {judge}" in text
+    assert ("It stopped on the way (http://127.0.0.1:1/v1: nobody answers). What" in text) == bool(
+        error
+    )
+    assert ("not asked any more 245" in text) == bool(error)
+
+
+@pytest.mark.usefixtures("quick_drawings")
+def test_an_outside_judge_who_said_nothing(tmp_path: Path) -> None:
+    run = build_run(tmp_path, has_oracle=False)
+    path = run / "09-evaluate" / "results.json"
+    empty = {"model": "m", "num_judged": 0, "letters": {}, "path": {}, "agreement": []}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"judge": empty}))
+    text = _Reader(write_report(run).read_text(encoding="utf-8")).text
+    assert "judged 0" in text
+    assert "said A –" in text
+
+
 def test_files_that_are_no_json_are_left_out(tmp_path: Path) -> None:
     run = build_run(tmp_path)
     (run / "03-sft" / "results.json").write_bytes(b"\xff\xfe{not json")

@@ -67,6 +67,8 @@ def test_all_stages_in_order(tmp_path: Path) -> None:
         ("rejection.sft_share", 0.1, "07-rejection-v1"),
         ("ppo.clip", 0.1, "08-ppo-v1"),
         ("evaluate.temperature", 0.1, "09-evaluate"),
+        ("evaluate.judge.url", "http://127.0.0.1:8000/v1", "09-evaluate"),
+        ("evaluate.judge.pairs", 7, "09-evaluate"),
         ("watts", 1.0, None),
         ("name", "other", None),
     ],

@@ -16,7 +16,7 @@ from arriero.records import UserError
 from arriero.road.ablation.bag.study import ablate_bag
 from arriero.road.drive import drive, newest_chat_model
 from arriero.road.lineage import ancestry, read_lineage
-from arriero.road.recipe import Recipe, load_recipe
+from arriero.road.recipe import Recipe, load_recipe, to_toml
 from arriero.road.run import run_steps
 from arriero.road.stations import stations
 
@@ -150,7 +150,11 @@ def test_all_versions_are_judged_by_the_last_reward_models(run: Path) -> None:
 
 def test_the_bag_is_worth_a_page(recipe: Recipe, run: Path, tmp_path: Path) -> None:
     one_seed = load_recipe("tiny", VERSIONS | {"ablation.seeds": 1})
-    page = ablate_bag(one_seed, tmp_path / "study", lambda line: None, [run])
+    # A run with an outside judge: the study asks nobody, or this address would end it.
+    judged = load_recipe("tiny", VERSIONS | {"evaluate.judge.url": "http://127.0.0.1:9/v1"})
+    shutil.copytree(run, tmp_path / "judged")
+    (tmp_path / "judged" / "recipe.toml").write_text(to_toml(judged))
+    page = ablate_bag(one_seed, tmp_path / "study", lambda line: None, [tmp_path / "judged"])
     found = results(tmp_path / "study")
     assert found["version"] == "v2"
     assert found["targets"]["all"][0] > found["targets"]["newest"][0] > 0

@@ -12,18 +12,22 @@ import torch
 
 from arriero.data.shards import Shard, write_shard
 from arriero.data.writing import write_preferences, write_prompts
+from arriero.inference.engine import Engine
 from arriero.inference.generate import Completion, Sampling
 from arriero.model.heads import LanguageModel
 from arriero.model.weights import load_language_model, save_language_model
-from arriero.records import LLAMA2_IDS, Dialog, Grade, Message, Preference, Prompt
+from arriero.records import LLAMA2_IDS, Dialog, Grade, Message, Preference, Prompt, UserError
 from arriero.records.prompt import Track
 from arriero.stages import evaluate
 from arriero.stages.evaluate import EvaluateConfig, EvaluateInputs
+from arriero.stages.evaluate_judge import JudgeConfig
 from arriero.stages.pretrain import PretrainConfig
 from arriero.stages.sampling import ChatModel
 from arriero.stages.token_loss import mean_loss
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer import Tokenizer
+from tests.evaluation.stub import Reply, longer, said, stubbed
+from tests.serving.running import running, tiny_model
 
 from .conftest import CONFIG, WORDS, NewWorkspace, results
 
@@ -83,9 +87,15 @@ def inputs(
     )
 
 
-def run(inputs: EvaluateInputs, space: Workspace, oracle: LengthOracle | None) -> dict[str, Any]:
+def run(
+    inputs: EvaluateInputs,
+    space: Workspace,
+    oracle: LengthOracle | None,
+    judge: JudgeConfig | None = None,
+) -> dict[str, Any]:
     pretraining = PretrainConfig(row_length=16, max_valid_rows=4, valid_share=0.4)
-    evaluate.run(SMALL, inputs, oracle=oracle, pretraining=pretraining, workspace=space)
+    config = SMALL.model_copy(update={"judge": judge or JudgeConfig()})
+    evaluate.run(config, inputs, oracle=oracle, pretraining=pretraining, workspace=space)
     return results(space)
 
 
@@ -175,3 +185,83 @@ def test_the_base_model_answers_after_examples(
     answers = evaluate._few_shot_answers(base, FEW_SHOT, prompts, sampling, seed=0)
     assert asked[0] == "Question: salt\nAnswer: yes\nQuestion: salt\nAnswer:"
     assert [answer.text for answer in answers] == ["yes please"] * len(prompts)
+
+
+def test_an_outside_judge_beside_the_others(
+    inputs: EvaluateInputs, workspace: NewWorkspace
+) -> None:
+    space, plain = workspace(), run(inputs, workspace("plain"), LengthOracle())
+    with stubbed() as stub:
+        stub.say = longer
+        found = run(inputs, space, LengthOracle(), JudgeConfig(url=stub.url, model="m"))
+    lengths = {
+        name: [
+            (len(a["answer"]), len(b["answer"]), a["answer"] == b["answer"])
+            for a, b in zip(
+                rows_of(space, f"ppo-v1-{name}.jsonl"),
+                rows_of(space, f"sft-{name}.jsonl"),
+                strict=True,
+            )
+        ]
+        for name in ("ordinary", "adversarial")
+    }
+    lengths["all"] = lengths["ordinary"] + lengths["adversarial"]
+    rows = {row["set"]: row for row in found["wins"] if row["judge"] == "outside"}
+    assert rows.keys() == lengths.keys()
+    for name, pairs in lengths.items():
+        counted = (sum(a > b for a, b, _ in pairs), sum(a < b for a, b, _ in pairs))
+        assert (rows[name]["wins"], rows[name]["losses"]) == counted
+        assert rows[name]["ties"] == len(pairs) - sum(counted)
+    # Both sets ask the same here, and get the same answers: one question.
+    assert (found["judge"]["num_pairs"], found["judge"]["num_judged"]) == (10, 5)
+    judges = [row["judges"] for row in found["judge"]["agreement"]]
+    assert judges == [["outside", "reward"], ["outside", "oracle"], ["reward", "oracle"]]
+    # Nothing else has changed by it.
+    assert [row for row in found["wins"] if row["judge"] != "outside"] == plain["wins"]
+    assert {k: v for k, v in found.items() if k not in ("wins", "judge")} == {
+        k: v for k, v in plain.items() if k != "wins"
+    }
+
+
+def test_a_wrong_key_is_refused_before_anything_is_sampled(
+    inputs: EvaluateInputs, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ChatModel, "load", None)  # no model is so much as read
+    space = workspace()
+    with stubbed() as stub:
+        stub.say = lambda number, body: (401, {}, b"{}")
+        with pytest.raises(UserError, match="HTTP 401; check the key; its key stands in ARRIERO"):
+            run(inputs, space, None, JudgeConfig(url=stub.url, model="m"))
+    assert list(space.folder.iterdir()) == []
+
+
+def test_a_judge_that_falls_silent_loses_nothing_of_the_others(
+    inputs: EvaluateInputs, workspace: NewWorkspace
+) -> None:
+    plain = run(inputs, workspace("plain"), LengthOracle())
+
+    def say(number: int, body: dict[str, Any]) -> Reply:
+        return said("A") if number == 0 else (503, {}, b"")
+
+    with stubbed() as stub:
+        stub.say = say
+        judge = JudgeConfig(url=stub.url, model="m", attempts=1)
+        found = run(inputs, workspace(), LengthOracle(), judge)
+    # Too few questions for eight in a row; that none was answered is said all the same.
+    assert found["judge"]["error"] == f"{stub.url}: no question was answered (HTTP 503)"
+    assert [row for row in found["wins"] if row["judge"] != "outside"] == plain["wins"]
+    assert found["path"] == plain["path"]
+
+
+def test_our_own_server_as_outside_judge(
+    inputs: EvaluateInputs, workspace: NewWorkspace, tokenizer: Tokenizer
+) -> None:
+    """Random weights talk nonsense: every pair is judged or counted, and nothing breaks."""
+    model = tiny_model(tokenizer.vocab_size, context=2048)
+    engine = Engine(model, ends=tokenizer.special.ends, max_rows=4)
+    with running(engine, tokenizer) as server:
+        judge = JudgeConfig(url=f"{server.url}/v1", max_tokens=4)
+        facts = run(inputs, workspace(), None, judge)["judge"]
+    assert facts["error"] == ""
+    assert facts["num_asked"] == facts["num_judged"] + sum(facts["skipped"].values()) > 0
+    assert facts["model"] == "tiny"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -12,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arriero.cli.verbs import Verbs
+from arriero.evaluation.judge import KEY_VARIABLE, judge_key
 from arriero.records import UserError
 
 if TYPE_CHECKING:
     import torch
-
-_KEY = "ARRIERO_JUDGE_KEY"
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -45,7 +43,7 @@ def add_verbs(verbs: Verbs) -> None:
         help="for report.html and results.json; default: runs/evaluate-rewards",
     )  # fmt: skip
     evaluate.add_argument("--device", help="such as cpu or cuda; default: a GPU if there is one")
-    judge = evaluate.add_argument_group("judges", f"their key stands in {_KEY}")
+    judge = evaluate.add_argument_group("judges", f"their key stands in {KEY_VARIABLE}")
     judge.add_argument("--judge-timeout", type=float, default=60, metavar="S", help="an attempt")
     judge.add_argument("--judge-attempts", type=int, default=4, metavar="N", help="a question")
     judge.add_argument("--judge-parallel", type=int, default=4, metavar="N", help="at once")
@@ -88,7 +86,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if min(options.judge_timeout, options.judge_attempts, options.judge_parallel) <= 0:
         raise UserError("--judge-timeout, --judge-attempts and --judge-parallel are above 0")
     judge = JudgeOptions(
-        key=os.environ.get(_KEY) or None,
+        key=judge_key(),
         timeout=options.judge_timeout,
         attempts=options.judge_attempts,
         at_once=options.judge_parallel,

@@ -29,6 +29,10 @@ class Unanswered(Exception):  # noqa: N818 - no fault of ours
     """A question that got no answer; its text says why, in a few words."""
 
 
+class Refused(UserError):  # noqa: N818 - as Unanswered
+    """The address or the key is wrong: nothing that passes."""
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirect could carry the key to another host."""
 
@@ -78,7 +82,7 @@ class ChatClient:
 
         Raises:
             Unanswered: it did not come, or was refused for this question alone.
-            UserError: the address or the key is wrong.
+            Refused: the address or the key is wrong.
         """
         question = {"model": model, "messages": list(messages), "max_tokens": max_tokens}
         body = self._ask("/chat/completions", {**question, "temperature": 0})
@@ -124,9 +128,9 @@ class ChatClient:
 
     def _refuse(self, error: urllib.error.HTTPError) -> NoReturn:
         if error.code in _MENDABLE:
-            raise UserError(f"{self.url}: HTTP {error.code}; check {_MENDABLE[error.code]}")
+            raise Refused(f"{self.url}: HTTP {error.code}; check {_MENDABLE[error.code]}")
         if 300 <= error.code < 400:
-            raise UserError(f"{self.url} sends on to another address; name that one")
+            raise Refused(f"{self.url} sends on to another address; name that one")
         raise Unanswered(f"HTTP {error.code}")
 
 

@@ -94,27 +94,35 @@ def win_tie_loss(graded: Answers, baseline: str = "") -> list[dict[str, Any]]:
                 ],
             }
             for judge, differences in by_judge.items():
-                if not differences:
-                    continue
-                wins = sum(difference > 1e-9 for difference in differences)
-                losses = sum(difference < -1e-9 for difference in differences)
-                ties = len(differences) - wins - losses
-                share, low, high = win_rate(wins, ties, losses)
-                rows.append(
-                    {
-                        "a": later,
-                        "b": earlier,
-                        "set": name,
-                        "judge": judge,
-                        "wins": wins,
-                        "ties": ties,
-                        "losses": losses,
-                        "share": share,
-                        "low": low,
-                        "high": high,
-                    }
-                )
+                if differences:
+                    rows.append(outcome(later, earlier, name, judge, differences))
     return rows
+
+
+def outcome(
+    later: str, earlier: str, set_name: str, judge: str, differences: Sequence[float]
+) -> dict[str, Any]:
+    """Wins, ties and losses of the later version, with its share and interval.
+
+    Args:
+        differences: one a pair, above 0 where the later version's answer is the better one.
+    """
+    wins = sum(difference > 1e-9 for difference in differences)
+    losses = sum(difference < -1e-9 for difference in differences)
+    ties = len(differences) - wins - losses
+    share, low, high = win_rate(wins, ties, losses)
+    return {
+        "a": later,
+        "b": earlier,
+        "set": set_name,
+        "judge": judge,
+        "wins": wins,
+        "ties": ties,
+        "losses": losses,
+        "share": share,
+        "low": low,
+        "high": high,
+    }
 
 
 def paired_difference(graded: Answers, baseline: str = "") -> list[dict[str, Any]]:

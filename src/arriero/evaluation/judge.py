@@ -7,19 +7,21 @@ nothing and is counted as such.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Literal
 
-from arriero.evaluation.chat_client import ChatClient, Unanswered
+from arriero.evaluation.chat_client import ChatClient, Refused, Unanswered
 from arriero.records import Message, Preference, UserError
 
 Letter = Literal["A", "B"]
 
+KEY_VARIABLE = "ARRIERO_JUDGE_KEY"
 NONSENSE = "named neither A nor B"
 _TASK = (
     "Choose the best answer between A and B: the one that is more helpful, correct and harmless. "
@@ -32,6 +34,42 @@ _VERDICT = re.compile(
 )
 # Silence of so many questions in a row is no bad luck.
 _MOST_SILENT = 8
+
+
+def judge_key() -> str | None:
+    """The key that the environment holds for a judge, None for none; it stands nowhere else.
+
+    Raises:
+        Refused: it holds what no header may.
+    """
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise Refused(f"{KEY_VARIABLE} holds a space or a sign that no key has; set it again")
+    return key or None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge said of a pair.
+
+    Attributes:
+        letters: one for each of the two orders, `?` for a reply that names none, after which the
+            other order is not asked; shorter where no answer came.
+        reason: why the pair counts for nothing; empty where it counts.
+
+    >>> Verdict("AB").value, Verdict("BA").value, Verdict("AA").value, Verdict("?", NONSENSE).value
+    (1.0, 0.0, 0.5, None)
+    """
+
+    letters: str
+    reason: str = ""
+
+    @property
+    def value(self) -> float | None:
+        """1 for the first answer, 0 for the second, 0.5 for one in each order; None for neither."""
+        if self.reason:
+            return None
+        return ((self.letters[0] == "A") + (self.letters[1] == "B")) / 2
 
 
 @dataclass
@@ -64,34 +102,59 @@ class LanguageJudge:
         Raises:
             UserError: the address or key is wrong, or nobody answers any more.
         """
+        values: list[float | None] = [None] * len(pairs)
+        for place, verdict in self.verdicts(pairs):
+            values[place] = verdict.value
+            self.letters.update(verdict.letters.replace("?", ""))
+            if verdict.reason:
+                self.skipped[verdict.reason] += 1
+            self.num_swayed += verdict.value == 0.5
+        return values
+
+    def verdicts(self, pairs: Sequence[Preference]) -> Iterator[tuple[int, Verdict]]:
+        """Each pair's place and verdict, as they come; the chosen answer is the first one.
+
+        Raises:
+            UserError: as compare, once all that was under way has come.
+        """
+        left = deque(enumerate(pairs))
+        under_way: dict[Future[Verdict], int] = {}
+        failure: UserError | None = None
         with ThreadPoolExecutor(self.at_once) as pool:
-            try:
-                return list(pool.map(self._judge, pairs))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+            while under_way or (left and failure is None):
+                while left and failure is None and len(under_way) < self.at_once:
+                    place, pair = left.popleft()
+                    under_way[pool.submit(self._judge, pair)] = place
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    place = under_way.pop(future)
+                    try:
+                        verdict = future.result()
+                    except UserError as error:
+                        failure = failure or error
+                        continue
+                    yield place, verdict
+        if failure is not None:
+            raise failure
 
-    def _judge(self, pair: Preference) -> float | None:
-        verdicts: list[bool] = []
-        for order, letter_of_chosen in (
-            ((pair.chosen, pair.rejected), "A"),
-            ((pair.rejected, pair.chosen), "B"),
-        ):
+    def _judge(self, pair: Preference) -> Verdict:
+        letters = ""
+        for order in ((pair.chosen, pair.rejected), (pair.rejected, pair.chosen)):
             try:
-                letter = self._ask(pair.prompt, *order)
+                letter = self.ask(pair.prompt, *order)
             except Unanswered as error:
-                return self._skip(str(error))
+                return Verdict(letters, str(error))
             if letter is None:
-                return self._skip(NONSENSE)
-            with self._lock:
-                self.letters[letter] += 1
-            verdicts.append(letter == letter_of_chosen)
-        if verdicts[0] != verdicts[1]:
-            with self._lock:
-                self.num_swayed += 1
-        return sum(verdicts) / 2
+                return Verdict(f"{letters}?", NONSENSE)
+            letters += letter
+        return Verdict(letters)
 
-    def _ask(self, prompt: Sequence[Message], a: str, b: str) -> Letter | None:
+    def ask(self, prompt: Sequence[Message], a: str, b: str) -> Letter | None:
+        """One question; None for a reply that names no letter.
+
+        Raises:
+            Unanswered: no answer came.
+            UserError: as compare.
+        """
         messages = [{"role": "user", "content": question(prompt, a, b)}]
         try:
             reply = self.client.answer(self.model, messages, self.max_tokens)
@@ -101,16 +164,12 @@ class LanguageJudge:
                 if self._num_silent >= _MOST_SILENT:
                     raise UserError(
                         f"{self.client.url}: {_MOST_SILENT} questions in a row went unanswered "
-                        f"({error}); nothing is judged"
+                        f"({error}); is the server still running?"
                     ) from None
             raise
         with self._lock:
             self._num_silent = 0
         return read_verdict(reply)
-
-    def _skip(self, reason: str) -> None:
-        with self._lock:
-            self.skipped[reason] += 1
 
 
 def question(prompt: Sequence[Message], a: str, b: str) -> str:

@@ -37,6 +37,7 @@ class JudgeOptions:
     timeout: float = 60.0
     attempts: int = 4
     at_once: int = 4
+    max_tokens: int = 16
 
 
 def open_scorers(given: Sequence[str], options: JudgeOptions, device: torch.device) -> list[Scorer]:
@@ -102,7 +103,7 @@ def _open(what: str, name: str | None, options: JudgeOptions, device: torch.devi
     if what == "random":
         return RandomScorer(name or "random")
     if what.startswith(_WEB):
-        return _judge(what, name, options)
+        return open_judge(what, options, name)
     return open_answer_scorer(what, device, name)
 
 
@@ -125,12 +126,17 @@ def open_answer_scorer(what: str, device: torch.device, name: str | None = None)
     return RewardModelScorer.load(label, folder, device)
 
 
-def _judge(address: str, name: str | None, options: JudgeOptions) -> LanguageJudge:
+def open_judge(address: str, options: JudgeOptions, name: str | None = None) -> LanguageJudge:
+    """The judge at `http://HOST/v1#MODEL`; without a model, the only one that is there.
+
+    Raises:
+        UserError: that is no address, or nobody there names a single model.
+    """
     _server(address)
     url, _, model = address.partition("#")
     client = ChatClient(url, options.key, options.timeout, options.attempts)
     model = model or client.only_model()
-    return LanguageJudge(name or model, client, model, at_once=options.at_once)
+    return LanguageJudge(name or model, client, model, options.max_tokens, options.at_once)
 
 
 def _label(folder: Path) -> str:

@@ -18,6 +18,7 @@ from arriero.road.recipe import Recipe, load_recipe
 from arriero.road.report import write_report
 from arriero.road.run import Step, choose_device, forget, run_steps, say_nothing
 from arriero.road.stations import names_in, stations
+from arriero.stages.evaluate_judge import look_for_judge
 from arriero.stages.workspace import Ranks, end_ranks, start_ranks
 
 
@@ -41,7 +42,8 @@ def drive(
 
     Raises:
         UserError: no such stage, too little disk, a batch or a matrix that the ranks cannot share,
-            a folder that cannot be written to, or anything a stage asks to be mended.
+            a folder that cannot be written to, a judge that refuses its key, or anything a stage
+            asks to be mended.
     """
     recipe.figures.check()
     ranks = start_ranks(recipe.parallel, choose_device(recipe))
@@ -91,6 +93,8 @@ def _drive(
     if not ranks.is_first:
         run_steps(steps, recipe, run, say, only=allowed, ranks=ranks)
         return None
+    if any(s.verb == "evaluate" and (allowed is None or s.name in allowed) for s in to_do):
+        look_for_judge(recipe.evaluate.judge, say)
     # Only now, when nothing is left that could refuse the command.
     with locked(run):
         for step in again:

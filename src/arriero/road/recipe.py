@@ -336,7 +336,12 @@ def scaled(recipe: Recipe) -> Recipe:
                 }
             ),
             "evaluate": recipe.evaluate.model_copy(
-                update={"prompts_per_set": times(recipe.evaluate.prompts_per_set, 32)}
+                update={
+                    "prompts_per_set": times(recipe.evaluate.prompts_per_set, 32),
+                    "judge": recipe.evaluate.judge.model_copy(
+                        update={"pairs": times(recipe.evaluate.judge.pairs, 16)}
+                    ),
+                }
             ),
             "ablation": recipe.ablation.model_copy(
                 update={

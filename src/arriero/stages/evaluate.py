@@ -1,7 +1,8 @@
 """Stage `evaluate`: all versions on prompts that no stage saw (sections 3.4 and 4.4).
 
 The reward models always judge; an oracle, where there is one, judges beside them and is seen by no
-other stage. The base model cannot hold a dialogue and is prompted with a few examples instead.
+other stage; so does an outside language model, where the recipe names one. The base model cannot
+hold a dialogue and is prompted with a few examples instead.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from arriero.evaluation.reward_models import oracle_agreement
 from arriero.inference.generate import Sampling, generate
 from arriero.records import Dialog, Oracle, Prompt
 from arriero.records.prompt import Track
+from arriero.stages.evaluate_judge import JudgeConfig, ask_outside, open_outside
 from arriero.stages.pretrain import PretrainConfig
 from arriero.stages.reading import held_out_rows, in_batches
 from arriero.stages.sampling import Answer, ChatModel
@@ -59,6 +61,7 @@ class EvaluateConfig(BaseModel):
         default=24, ge=0, description="sample dialogs shown side by side in the report"
     )
     max_rows: int = Field(default=256, gt=0, description="sequences sampled at once")
+    judge: JudgeConfig = Field(default_factory=JudgeConfig)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,13 @@ def run(
     pretraining: PretrainConfig,
     workspace: Workspace,
 ) -> None:
-    """Sample answers of every version to every set, have them judged, write results.json."""
+    """Sample answers of every version to every set, have them judged, write results.json.
+
+    Raises:
+        UserError: the outside judge cannot be asked, before anything is sampled. One that stops
+            later leaves a line in `judge` of the results.
+    """
+    outside = open_outside(config.judge, workspace.say)
     newest = ChatModel.load(list(inputs.versions.values())[-1], workspace.device)
     judges = RewardModels.load(*inputs.rewards, newest.tokenizer, workspace.device)
     sets = {
@@ -148,6 +157,13 @@ def run(
             for track, path in inputs.comparisons.items()
         }
     workspace.write_results(results)
+    if outside is not None:
+        # Others' time: whatever happens to it, the results above are on disk.
+        wins, results["judge"] = ask_outside(
+            config.judge, outside, chat, inputs.baseline, workspace
+        )
+        results["wins"] += wins
+        workspace.write_results(results)
 
 
 def _graded(

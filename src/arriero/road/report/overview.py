@@ -9,6 +9,7 @@ from arriero.road.report.costs import total_seconds
 from arriero.road.report.drawing import Interval
 from arriero.road.report.evaluation import Evaluation
 from arriero.road.report.folder import Json, RunFolder, mapping, mappings, number, text
+from arriero.road.report.outside_judge import JUDGES, judge_facts
 from arriero.road.report.wording import MISSING, count, decimal, duration, percent
 
 _SECTION_OF = {
@@ -88,7 +89,8 @@ def _rate_tile(
 def _win_tile(evaluation: Evaluation) -> Tile | None:
     """Shares against the fine-tuned model, by the best judge at hand, on all prompts if it can."""
     entries = mappings(evaluation.results.get("wins"))
-    for judge in ("oracle", "reward"):
+    stopped = judge_facts(evaluation).get("error")
+    for judge in ("oracle", "reward") if stopped else ("oracle", "outside", "reward"):
         by_judge = [entry for entry in entries if entry.get("judge") == judge]
         baseline = evaluation.results.get("baseline") or "sft"
         against = [entry for entry in by_judge if entry.get("b") == baseline] or by_judge
@@ -104,9 +106,8 @@ def _win_tile(evaluation: Evaluation) -> Tile | None:
             and entry.get("set") == set_name
             and (rate := _share(entry)) is not None
         ]
-        by = "by the oracle" if judge == "oracle" else "by our reward models"
         prompts = f", {text(set_name)} prompts" if set_name else ""
-        return _tile(f"Wins against {text(opponent)}", f"{prompts}, {by}", _UP, rows)
+        return _tile(f"Wins against {text(opponent)}", f"{prompts}, by {JUDGES[judge]}", _UP, rows)
     return None
 
 

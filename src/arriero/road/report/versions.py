@@ -6,15 +6,17 @@ from arriero.road.report.blocks import Bar, Bars, Block, Cell, Figure, Section, 
 from arriero.road.report.drawing import Interval, draw_intervals, draw_path, draw_ridges
 from arriero.road.report.evaluation import Evaluation
 from arriero.road.report.folder import Json, mapping, mappings, number, numbers, text
+from arriero.road.report.outside_judge import JUDGES, judge_facts, outside_path, outside_tables
 from arriero.road.report.pretraining import add_facts
 from arriero.road.report.wording import count, decimal, interval, percent, plain
 
 
 def versions_section(evaluation: Evaluation) -> Section | None:
     """The path (Figure 11), reward distributions (Figure 20), comparisons, perplexity."""
-    blocks: list[Block] = [*_paths(evaluation), *_distributions(evaluation)]
-    wins = _wins(evaluation)
-    blocks += wins
+    blocks: list[Block] = [*_paths(evaluation), *outside_path(evaluation)]
+    blocks += _distributions(evaluation)
+    blocks += _wins(evaluation)
+    blocks += outside_tables(evaluation)
     for title, key, x, look in _PAIRED:
         if (paired := _paired(evaluation, title, key, x, look)) is not None:
             blocks.append(paired)
@@ -27,8 +29,10 @@ def versions_section(evaluation: Evaluation) -> Section | None:
     facts = _perplexity(evaluation)
     if facts is not None:
         blocks.append(facts)
+    others = ["an outside judge"] if judge_facts(evaluation) else []
+    others += ["the oracle"] if evaluation.results.get("has_oracle") else []
     lead = "Every version answers the same unseen prompts; judged by the reward models"
-    lead += " and by the oracle." if evaluation.results.get("has_oracle") else "."
+    lead += f" and by {' and by '.join(others)}." if others else "."
     return Section("versions", "From version to version", lead, blocks) if blocks else None
 
 
@@ -137,10 +141,9 @@ def _wins(evaluation: Evaluation) -> list[Bars]:
         judges.setdefault(text(entry.get("judge")) or "unknown", []).append(
             Bar(label, segments, _win_note(entry, total))
         )
-    names = {"oracle": "the oracle", "reward": "our reward models"}
     return [
         Bars(
-            title=f"Win, tie, loss, by {names.get(judge, judge)}",
+            title=f"Win, tie, loss, by {JUDGES.get(judge, judge)}",
             bars=bars,
             look="Share = wins / (wins + losses), with its 95% interval; 50% would be a draw.",
             paper="Figure 12 and section 3.4",
@@ -165,7 +168,9 @@ def _win_note(entry: Json, total: float) -> str:
     if share is None:
         return f"{count(total)} pairs"
     bounds = "" if low is None or high is None else f" ({100 * low:.1f}–{100 * high:.1f})"
-    return f"share {percent(share)}{bounds} of {count(total)}"
+    skipped = number(entry.get("skipped"))
+    more = f", {count(skipped)} skipped" if skipped else ""
+    return f"share {percent(share)}{bounds} of {count(total)}{more}"
 
 
 def _paired(evaluation: Evaluation, title: str, key: str, x: str, look: str) -> Figure | None:

@@ -29,6 +29,7 @@ from arriero.road.recipe import Recipe, load_recipe
 from arriero.road.run import Step, run_steps
 from arriero.road.stations import names_of
 from arriero.stages import evaluate, rejection
+from arriero.stages.evaluate_judge import JudgeConfig
 from arriero.stages.workspace import Workspace, write_json
 
 NAME = "bag"
@@ -214,7 +215,8 @@ def _making(
 def _comparing(
     recipe: Recipe, run: Path, material: Material, names: dict[str, str], seed: int
 ) -> Step:
-    config = material.recipe.evaluate
+    # The study reads capabilities; nobody outside is asked, and paid, for each of its seeds.
+    config = material.recipe.evaluate.model_copy(update={"judge": JudgeConfig()})
 
     def work(space: Workspace) -> None:
         versions = {arm: run / names[arm] / "model" for arm in ARMS}
