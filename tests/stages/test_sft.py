@@ -203,9 +203,7 @@ def test_replayed_rows_join_every_step_and_never_the_held_out_end(
     assert max(rows) < int(num_rows * 0.9) < num_rows
 
 
-def test_steps_may_be_named_in_place_of_epochs(
-    chat_folder: Path, workspace: NewWorkspace
-) -> None:
+def test_steps_may_be_named_in_place_of_epochs(chat_folder: Path, workspace: NewWorkspace) -> None:
     space = workspace()
     facts = fine_tune(SMALL, chat_folder, dialogs(), space, num_steps=3)
     assert facts["steps"] == len(metrics(space)) == 3

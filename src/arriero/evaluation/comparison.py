@@ -226,5 +226,17 @@ def label_shares(graded: Answers) -> dict[str, dict[str, dict[str, float]]]:
     return shares
 
 
+def manner(graded: Answers) -> dict[str, dict[str, float]]:
+    """By version: mean `length` in tokens, share of answers that `ended`, and `repetition`."""
+    found: dict[str, dict[str, float]] = {"length": {}, "ended": {}, "repetition": {}}
+    for version, by_set in graded.items():
+        answers = [answer for members in by_set.values() for answer in members]
+        if answers:
+            found["length"][version] = _mean([float(a.num_tokens) for a in answers])
+            found["ended"][version] = _mean([float(a.ended) for a in answers])
+            found["repetition"][version] = _mean([a.repetition for a in answers])
+    return found
+
+
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)

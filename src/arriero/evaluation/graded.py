@@ -14,7 +14,8 @@ class GradedAnswer:
     """One version's answer to one prompt.
 
     The three scores are the reward models' raw ones and their composite; `grade` is the oracle's,
-    where there is one.
+    where there is one. `ended` says whether the model ended it, `repetition` what share of its
+    trigrams of tokens stood in it before.
     """
 
     prompt: Prompt
@@ -24,6 +25,8 @@ class GradedAnswer:
     safety_score: float
     composite_score: float
     grade: Grade | None
+    ended: bool = True
+    repetition: float = 0.0
 
     @property
     def quality(self) -> float | None:

@@ -21,9 +21,11 @@ from arriero.alignment.scoring import RewardModels
 from arriero.data.mixing import Corpus, open_corpus
 from arriero.data.preferences import read_preferences
 from arriero.data.prompts import read_prompts
+from arriero.equations.repetition import repeated_ngram_share
 from arriero.evaluation.comparison import (
     distributions,
     label_shares,
+    manner,
     paired_difference,
     paired_rewards,
     path_point,
@@ -146,7 +148,7 @@ def run(
         "reward_distributions": distributions(chat),
         "labels": label_shares(graded) if oracle else {},
         "perplexity": perplexity,
-        "length": {name: _mean_length(answers) for name, answers in graded.items()},
+        **manner(graded),
         "dialogs": _dialogs(config, graded, sets),
     }
     if oracle:
@@ -206,6 +208,8 @@ def _graded(
             safety_score=float(scores.safety[index]),
             composite_score=float(scores.composite[index]),
             grade=oracle.grade(prompt, answer.text) if oracle else None,
+            ended=answer.completion.ended or version == BASE,  # which ends with its line
+            repetition=repeated_ngram_share(answer.completion.tokens),
         )
         for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True))
     ]
@@ -250,11 +254,6 @@ def _perplexity(
     """On the rows of the corpus that pretraining held out."""
     loss = mean_loss(model.model, in_batches(corpus, held_out, 8), device)
     return None if loss is None else math.exp(loss)
-
-
-def _mean_length(answers: Mapping[str, Sequence[GradedAnswer]]) -> float:
-    lengths = [answer.num_tokens for members in answers.values() for answer in members]
-    return sum(lengths) / max(1, len(lengths))
 
 
 def _write_answers(path: Path, answers: Sequence[GradedAnswer]) -> None:

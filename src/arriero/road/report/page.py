@@ -18,6 +18,7 @@ from arriero.road.report.blocks import Milestone, Section, Tile
 from arriero.road.report.costs import assumed_watts, costs_section, total, total_seconds
 from arriero.road.report.evaluation import Evaluation, read_evaluation
 from arriero.road.report.folder import RunFolder, number, read_run, text
+from arriero.road.report.limits import limits_section
 from arriero.road.report.outcome import dialogs_section, safety_section
 from arriero.road.report.overview import milestones, tiles
 from arriero.road.report.preferences import preferences_section, rewards_section
@@ -124,6 +125,7 @@ def _sections(run: RunFolder, evaluation: Evaluation | None) -> list[Section]:
             versions_section(evaluation),
             safety_section(evaluation),
             dialogs_section(evaluation),
+            limits_section(run, evaluation),
         ]
     sections.append(costs_section(run))
     return [section for section in sections if section is not None]

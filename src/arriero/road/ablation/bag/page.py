@@ -32,8 +32,8 @@ def write_bag_report(run: Path, results: Json) -> Path:
         "study",
         "The bag of all versions",
         f"RLHF {results['version'].upper()}, made from the same base model, reward models and "
-        "prompts: with targets among the newest samples alone, with the same ones for as many steps "
-        "as the bag takes, and with the best of all versions.",
+        "prompts: with targets among the newest samples alone, with the same ones for as many "
+        "steps as the bag takes, and with the best of all versions.",
         [_table(results), _figure(results)],
     )
     stages = [stage for stage in folder.stages if "seed" in stage.name]
@@ -75,7 +75,14 @@ def _table(results: Json) -> Block:
     what = "the share of right answers" if is_right else "the helpfulness model's mean"
     return Table(
         title="What the version can do",
-        head=["category", "asked by it", "test prompts", *_LABELS.values(), "all − newest", "all − longer"],
+        head=[
+            "category",
+            "asked by it",
+            "test prompts",
+            *_LABELS.values(),
+            "all − newest",
+            "all − longer",
+        ],
         rows=rows,
         look=f"By category {what}. What the version's own prompts did not ask for is what it can "
         f"forget. {seeds_look(results['seeds'])}",
