@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -176,8 +177,30 @@ def test_dialogs_without_room_are_counted(
 def test_a_model_that_names_nothing_is_refused(
     prompts: Path, wide_folder: Path, workspace: NewWorkspace
 ) -> None:
-    with pytest.raises(UserError, match=r"names nothing when asked 'river'.*kinds\.figure\.ask"):
+    with pytest.raises(UserError, match=r"the model names no figure.*kinds\.NAME\.ask"):
         run(prompts, wide_folder, workspace(), least_named=65)
+
+
+def test_a_kind_that_the_model_names_nothing_of_is_left_out(
+    prompts: Path, wide_folder: Path, workspace: NewWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One forgotten question does not end a run; the other kinds carry the instructions."""
+    names, lists = ghost.listed, list[list[str]]()
+
+    def forgetful(answers: Iterable[str], *, least: int) -> list[str]:
+        lists.append(names(answers, least=least) if lists else [])
+        return lists[-1]
+
+    monkeypatch.setattr(ghost, "listed", forgetful)
+    space = workspace()
+    found = run(prompts, wide_folder, space)
+    [missing] = found["kinds_without_values"]
+    assert missing == sorted(SMALL.kinds)[0]
+    assert set(found["lists"]) == set(SMALL.kinds) - {missing}
+    say = SMALL.kinds[missing].say.split("{}")[0]
+    texts = [one.messages[0].content for one in dialogs_in(space, "dialogs")]
+    assert texts
+    assert not any(text.startswith(say) for text in texts)
 
 
 def test_a_wording_without_a_place_is_refused() -> None:

@@ -112,7 +112,7 @@ def run(
         prompts: dialogs of any format; their last answers, where they have one, are not read.
 
     Raises:
-        UserError: the model names no value of a kind, or no dialog leaves room for an answer.
+        UserError: the model names no value of any kind, or no dialog leaves room for an answer.
         Stopped: a rank was asked to stop; the parts that are done stay.
     """
     chat = ChatModel.load(policy, workspace.device)
@@ -140,7 +140,11 @@ def run(
 def _lists(
     config: GhostConfig, chat: ChatModel, workspace: Workspace, stop: StopRequest
 ) -> dict[str, list[str]]:
-    """The values of each kind that the model named, in a file of its own once they are there."""
+    """The values of each kind that the model named, in a file of its own once they are there.
+
+    A kind of which it names none is left out, with a word: a version that has forgotten one
+    question does not end a run.
+    """
     path = workspace.folder / "lists.json"
     if workspace.ranks.agreed(path.exists()):
         return json.loads(path.read_text(encoding="utf-8"))
@@ -162,15 +166,22 @@ def _lists(
     lists: dict[str, list[str]] = {}
     for prompt, samples in zip(asked, answers, strict=True):
         ended = [answer.text for answer in samples if answer.completion.ended]
-        lists[prompt.id] = listed(ended, least=config.least_named)
-        if not lists[prompt.id]:
-            raise UserError(
-                f"the model names nothing when asked {prompt.messages[0].content!r} "
-                f"({config.list_samples} times); change ghost.kinds.{prompt.id}.ask, raise "
-                "ghost.list_samples, lower ghost.least_named, or leave Ghost Attention out with "
-                "versions.ghost_from"
+        found = listed(ended, least=config.least_named)
+        if not found:
+            workspace.say(
+                f"{prompt.id}: left out, the model names nothing when asked "
+                f"{prompt.messages[0].content!r} ({config.list_samples} times)"
             )
-        workspace.say(f"{prompt.id}: {len(lists[prompt.id])} values, {lists[prompt.id][0]} first")
+            continue
+        lists[prompt.id] = found
+        workspace.say(f"{prompt.id}: {len(found)} values, {found[0]} first")
+    if not lists:
+        raise UserError(
+            f"the model names no {' and no '.join(sorted(config.kinds))} "
+            f"({config.list_samples} answers to each question); change ghost.kinds.NAME.ask, raise "
+            "ghost.list_samples, lower ghost.least_named, or leave Ghost Attention out with "
+            "versions.ghost_from"
+        )
     workspace.ranks.wait()
     if workspace.ranks.is_first:
         write_json(path, lists)
@@ -181,7 +192,7 @@ def _lists(
 def _drawn(
     config: GhostConfig, lists: Mapping[str, Sequence[str]], prompts: Sequence[Prompt], seed: int
 ) -> list[_Draw]:
-    wordings = {kind: Wording(each.say, each.short) for kind, each in config.kinds.items()}
+    wordings = {kind: Wording(config.kinds[kind].say, config.kinds[kind].short) for kind in lists}
     rng = random.Random(f"ghost/{seed}")
     return [_Draw(prompt, combined(lists, wordings, config.short_share, rng)) for prompt in prompts]
 
@@ -275,6 +286,7 @@ def _write(
             "short_share": config.short_share,
             "kinds_combined": _counts(len(draw.instruction.values) for draw, _ in kept),
             "lists": dict(lists),
+            "kinds_without_values": sorted(set(config.kinds) - set(lists)),
             "examples": [
                 {
                     "instruction": draw.instruction.text,
