@@ -275,7 +275,7 @@ def test_an_error_of_the_server_is_told_with_its_words(stand_in: StandIn) -> Non
 
 def test_a_server_with_less_room_is_refused_before_it_cuts_answers(stand_in: StandIn) -> None:
     stand_in.context = 17
-    with pytest.raises(UserError, match="takes 17 tokens.*--max-model-len 18"):
+    with pytest.raises(UserError, match=r"takes 17 tokens.*--max-model-len 18"):
         sampled(stand_in)
     assert not stand_in.asked
 

@@ -121,10 +121,10 @@ def standing_in(folder: Path) -> Iterator[StandIn]:
     stand_in = StandIn(folder)
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
+        def do_GET(self) -> None:
             self._answer(None)
 
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["content-length"]))
             self._answer(json.loads(raw))
 
@@ -139,11 +139,14 @@ def standing_in(folder: Path) -> Iterator[StandIn]:
             except OSError:
                 pass  # whoever asked is gone
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 2048  # uvicorn's
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.handle_error = lambda *_: None  # pyright: ignore[reportAttributeAccessIssue]
     stand_in.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
