@@ -234,5 +234,8 @@ def _on_first(ranks: Ranks, work: Callable[[], _Found]) -> _Found | None:
             error = str(raised)
     error = ranks.agreed(error)
     if error is not None:
+        # The process is about to end. A thread of gloo may still hold what was just shared, and
+        # needs the interpreter once more to let go of it; without it PyTorch aborts.
+        ranks.barrier()
         raise UserError(error)
     return found
