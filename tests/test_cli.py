@@ -115,6 +115,7 @@ def model_folder(path: Path, *, texts: Sequence[str] = (), **shape: int) -> Path
         (["run", "tiny", "--seed", "99999999999"], r"key seed: .*less than"),
         (["run", "tiny", "--rejection.temperatures", "-1"], r"temperatures.*greater than or equal"),
         (["run", "tiny", "--rejection.samples_per_prompt", "999"], r"999 .*raise max_rows"),
+        (["run", "tiny", "--ppo.sampler_url", "http://a.org:80"], r"no address on this machine"),
         (["report", "nothing"], r"nothing: no such run"),
         (["chat", "nothing"], r"nothing: no such model folder"),
         (["chat", "."], r"not a model folder"),

@@ -22,6 +22,7 @@ from arriero.model.weights import (
 )
 from arriero.records import Dialog, Message, Prompt
 from arriero.tokenizer.load import load_tokenizer
+from tests.inference.vllm_server import nobody, standing_in
 
 from .conftest import WORDS
 
@@ -176,6 +177,27 @@ def test_ppo_where_ranks_share_matrices(jobs: Jobs, alone: Path) -> None:
     assert_same(found / "full", alone / "full")
     assert "say --parallel.tensor 1" in (found / "lora" / "refused.txt").read_text()
     assert not (found / "lora" / "metrics.jsonl").exists()
+
+
+def test_two_ranks_whose_answers_come_from_a_server(
+    jobs: Jobs, alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first rank alone asks it; what goes wrong there ends both with the same line."""
+    monkeypatch.setenv("SAMPLER_URL", nobody())
+    refused = jobs.run(2, 1, "served") / "served/refused.txt"
+    assert "is vLLM still running there" in refused.read_text()
+    with standing_in(jobs.place / "chat") as server:
+        monkeypatch.setenv("SAMPLER_URL", server.url)
+        found = jobs.run(2, 1, "served", "served-rejection")
+    # Three iterations and three checks, and the policy of rejection sampling.
+    assert len(server.loads) == 7
+    assert_same(found / "served", alone / "full")
+    rows = [
+        [json.loads(line)["answers"] for line in part.read_text().splitlines()]
+        for folder in (found / "served-rejection", alone / "rejection")
+        for part in (folder / "samples").glob("part-*")
+    ]
+    assert rows[0] == rows[1]
 
 
 def test_rejection_sampling_on_two_ranks(alone: Path, two: Path) -> None:

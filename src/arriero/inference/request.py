@@ -74,9 +74,14 @@ class Drawn:
     finish: Literal["stop", "length"] | None
 
 
-def uniforms(seed: int, key: int, sample: int, count: int) -> list[float]:
-    """Numbers in [0, 1) that belong to one sample of one prompt, whatever else is sampled."""
-    mixed = (
+def sample_seed(seed: int, key: int, sample: int) -> int:
+    """A number in [0, 2^63) that belongs to one sample of one prompt, whatever else is sampled."""
+    return (
         seed * 0x9E3779B97F4A7C15 + key * 0xBF58476D1CE4E5B9 + sample * 0x94D049BB133111EB
     ) % 2**63
-    return torch.rand(count, generator=torch.Generator().manual_seed(mixed)).tolist()
+
+
+def uniforms(seed: int, key: int, sample: int, count: int) -> list[float]:
+    """Numbers in [0, 1) that belong to one sample of one prompt, whatever else is sampled."""
+    generator = torch.Generator().manual_seed(sample_seed(seed, key, sample))
+    return torch.rand(count, generator=generator).tolist()

@@ -79,7 +79,7 @@ def run(
     checked, _ = _fitting(config, reference, held_out, workspace)
     judge = None if general is None else read_general(general, reference.tokenizer, workspace)
     held = HeldOut(checked[: config.held_out_prompts], judges, judge)
-    guards, watch = Guards(config.optimizer.clip), Watch(config.rollout_precision)
+    guards, watch = Guards(config.optimizer.clip), Watch(config.gap_precision)
     modules, optimizers = learner.modules(), learner.optimizers()
     num_samples = min(config.samples, len(usable))
     with stop_requests() as stop:

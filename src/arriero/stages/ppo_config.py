@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from arriero.model.lora import LoraConfig
 from arriero.stages.learner import CriticSource
+from arriero.stages.served import SamplerUrl
 from arriero.training.optimizer import OptimizerConfig, completed_by
 from arriero.training.parallel import Precision
 
@@ -33,6 +34,11 @@ class PpoConfig(BaseModel):
         default="float32",
         description="type that answers are sampled in; what is learned from is float32; ours",
     )
+    sampler_url: SamplerUrl = Field(
+        default="",
+        description="address on this machine of a vLLM server that samples the rollouts, such as "
+        "http://127.0.0.1:8000; empty samples with our own engine; ours",
+    )
     max_new_tokens: int = Field(default=512, gt=0, description="longest answer in tokens")
     critic_from: CriticSource = Field(
         default="helpfulness",
@@ -52,3 +58,17 @@ class PpoConfig(BaseModel):
         default=1e-6, gt=0, description="constant learning rate of the critic; ours"
     )
     lora: LoraConfig = LoraConfig()
+
+    @model_validator(mode="after")
+    def _one_sampler(self) -> PpoConfig:
+        if self.sampler_url and self.rollout_precision != "float32":
+            raise ValueError(
+                "rollout_precision is that of our own engine; with sampler_url, start the server "
+                "with --dtype bfloat16"
+            )
+        return self
+
+    @property
+    def gap_precision(self) -> Precision:
+        """The type that sampler and trainer may differ by; a server's is taken to be bfloat16."""
+        return "bfloat16" if self.sampler_url else self.rollout_precision

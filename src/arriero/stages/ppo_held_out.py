@@ -20,7 +20,8 @@ from arriero.stages.placement import read_score_model
 from arriero.stages.ppo_alarms import Check
 from arriero.stages.ppo_config import PpoConfig
 from arriero.stages.ppo_iteration import has_scores, sampled, scored
-from arriero.stages.sampling import ChatModel
+from arriero.stages.sampling import Answering
+from arriero.stages.served import sampled_from
 from arriero.stages.workspace import Workspace
 from arriero.tokenizer.tokenizer import Tokenizer
 from arriero.training.parallel import reshard
@@ -53,7 +54,9 @@ class HeldOut:
             Stopped: a rank was asked to stop by `stop`.
             UserError: not one answer has a finite score.
         """
-        policy = learner.policy.whole(workspace, config.rollout_precision)
+        policy = sampled_from(
+            learner.policy, config.sampler_url, config.rollout_precision, workspace
+        )
         answers = sampled(config, policy, self.prompts, workspace.seed + 7, workspace, stop)
         if workspace.ranks.is_first:
             sample = examples(config, policy, self.prompts[:1], workspace.seed)[0]
@@ -91,7 +94,7 @@ def mean_score(scores: Sequence[float | None]) -> float:
 
 
 def examples(
-    config: PpoConfig, policy: ChatModel, prompts: Sequence[Prompt], seed: int
+    config: PpoConfig, policy: Answering, prompts: Sequence[Prompt], seed: int
 ) -> list[dict[str, str]]:
     """An answer to each prompt, as text."""
     sampling = Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens)

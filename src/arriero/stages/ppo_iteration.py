@@ -21,7 +21,8 @@ from arriero.stages.learner import Learner
 from arriero.stages.ppo_config import PpoConfig
 from arriero.stages.ppo_update import Guards, MiniBatch, Old, Step, divided, mini_batches, update
 from arriero.stages.recording import note_skipped
-from arriero.stages.sampling import Answer, ChatModel, composite_scores
+from arriero.stages.sampling import Answer, Answering, ChatModel, composite_scores
+from arriero.stages.served import refuse_parted, sampled_from
 from arriero.stages.workspace import Ranks, Workspace
 from arriero.training.stopping import StopRequest
 
@@ -48,12 +49,13 @@ def iterate(
 
     Raises:
         Stopped: a rank was asked to stop before the first update.
-        UserError: three updates in a row were not fit to be taken.
+        UserError: three updates in a row were not fit to be taken, or a server's answers are not
+            the policy's.
     """
     ranks = workspace.ranks
     seed = workspace.seed * 100_003 + iteration
     clock = Stopwatch()
-    policy = learner.policy.whole(workspace, config.rollout_precision)
+    policy = sampled_from(learner.policy, config.sampler_url, config.rollout_precision, workspace)
     flat = sampled(config, policy, prompts, seed, workspace, stop)
     del policy  # a whole copy, which need not lie beside what scores and learns
     clock.lap("generation")
@@ -66,6 +68,9 @@ def iterate(
     lengths = [len(answer.ids) for answer in flat]
     divisions = divided(lengths, config.mini_batch, seed, workspace.device, ranks)
     found = mini_batches(config, learner, reference, rollouts, whitened, divisions, ranks)
+    of_tokens = _of_tokens(found, len(prompts), workspace)
+    if config.sampler_url:
+        refuse_parted(of_tokens["sampler_gap"], config.sampler_url)
     clock.lap("forward")
     steps: list[Step] = []
     for number, batch in enumerate(found):
@@ -85,7 +90,7 @@ def iterate(
         "iteration": iteration + 1,
         "step": iteration,
         **_of_answers(flat, scores, rollouts.lengths),
-        **_of_tokens(found, len(prompts), workspace),
+        **of_tokens,
         **_of_updates(steps, found, ranks),
         **clock.figures(),
     }
@@ -93,7 +98,7 @@ def iterate(
 
 def sampled(
     config: PpoConfig,
-    policy: ChatModel,
+    policy: Answering,
     prompts: Sequence[Prompt],
     seed: int,
     workspace: Workspace,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from arriero.stages.served import SamplerUrl
 from arriero.stages.sft import SftConfig
 
 
@@ -49,6 +50,11 @@ class RejectionConfig(BaseModel):
         default="",
         description="another run, or its stage of rejection sampling: its samples are learned, and "
         "none are drawn; for models smaller than the one that they were drawn from",
+    )
+    sampler_url: SamplerUrl = Field(
+        default="",
+        description="address on this machine of a vLLM server that draws the samples, such as "
+        "http://127.0.0.1:8000; empty draws them with our own engine",
     )
     max_rows: int = Field(default=256, gt=0, description="sequences sampled at once")
     sft: SftConfig = Field(default_factory=SftConfig)

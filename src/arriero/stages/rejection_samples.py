@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,14 @@ from arriero.stages.rejection_scores import (
     refuse_broken,
     reward_curves,
 )
-from arriero.stages.sampling import Answer, ChatModel, composite_scores
+from arriero.stages.sampling import Answer, Answering, ChatModel, composite_scores
+from arriero.stages.served import Served
 from arriero.stages.workspace import Workspace, write_json
 from arriero.training.meters import TimeLeft
 from arriero.training.stopping import StopRequest, stop_requests
 
 _PROMPTS_A_PART = 256
+_PROMPTS_CHECKED = 16
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Sampler:
-    """What samples and scores: the policy whole on every rank, the reward models in shares."""
+    """What samples and scores: the policy whole on every rank or in a server, the reward models in
+    shares."""
 
     config: RejectionConfig
-    chat: ChatModel
+    chat: Answering
     judges: RewardModels
     origin: Origin
     workspace: Workspace
@@ -107,11 +111,11 @@ def draw(
 
     Raises:
         Stopped: a rank was asked to stop; the parts that are done stay.
-        UserError: a folder is not what it should be, a reward model has another tokenizer or gives
-            no finite score, or no prompt leaves room for an answer.
+        UserError: a folder or the server is not what it should be, a reward model has another
+            tokenizer or gives no finite score, or no prompt leaves room for an answer.
     """
     ranks = workspace.ranks
-    chat = ChatModel.load(policy, workspace.device)
+    chat = _opened(config, policy, prompts, workspace)
     judges = open_judges(rewards, chat.tokenizer, workspace)
     usable, too_long = _with_room(config, chat, prompts, workspace)
     identity = ranks.agreed(weights_identity(policy) if ranks.is_first else "")
@@ -131,8 +135,18 @@ def draw(
     return Found(rows, temperature, by_temperature, too_long)
 
 
+def _opened(
+    config: RejectionConfig, policy: Path, prompts: Sequence[Path], workspace: Workspace
+) -> Answering:
+    """The policy whole on every rank, or in a server."""
+    if not config.sampler_url:
+        return ChatModel.load(policy, workspace.device)
+    few = list(islice(read_prompts(prompts), _PROMPTS_CHECKED))
+    return Served.of_folder(policy, config.sampler_url, few, workspace)
+
+
 def _with_room(
-    config: RejectionConfig, chat: ChatModel, paths: Sequence[Path], workspace: Workspace
+    config: RejectionConfig, chat: Answering, paths: Sequence[Path], workspace: Workspace
 ) -> tuple[list[Prompt], int]:
     """The prompts that leave room for an answer, in a random order, and how many do not."""
     prompts = list(read_prompts(paths))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -60,6 +61,34 @@ def sequence_scores(
         reshard(judge)
     # Ranks that share matrices may differ in a last bit, and what follows must not.
     return ranks.agreed(scores)
+
+
+class Answering(Protocol):
+    """What answers prompts: a model of this process (`ChatModel`) or one in a server (`Served`)."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What its ids mean."""
+        ...
+
+    def answers(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        *,
+        seed: int,
+        num_samples: int = 1,
+        max_rows: int = 256,
+        first_key: int = 0,
+        ranks: Ranks = ALONE,
+        stop: StopRequest | None = None,
+    ) -> list[list[Answer]]:
+        """As `ChatModel.answers`."""
+        ...
+
+    def fitting(self, prompts: Sequence[Prompt], num_new: int) -> list[Prompt]:
+        """As `ChatModel.fitting`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -125,10 +154,7 @@ class ChatModel:
                 max_rows=max_rows,
                 is_unwanted=None if stop is None else lambda: stop.asked,
             )
-            answers = [
-                [Answer(self.tokenizer.decode(one.tokens).strip(), ids, one) for one in completions]
-                for ids, completions in zip(encoded, sampled, strict=True)
-            ]
+            answers = as_answers(self.tokenizer, encoded, sampled)
         except Interrupted:
             answers = None
         of_all = [part for part in ranks.from_all(answers) if part is not None]
@@ -142,11 +168,30 @@ class ChatModel:
         Raises:
             UserError: none does.
         """
-        room = self.model.config.context - num_new
-        kept = [p for p in prompts if len(encode_prompt(self.tokenizer, p.messages)) <= room]
-        if not kept:
-            raise UserError(
-                f"none of {len(prompts)} prompts fits into {room} tokens; "
-                "raise model.context or lower max_new_tokens"
-            )
-        return kept
+        return fitting(self.tokenizer, self.model.config.context, prompts, num_new)
+
+
+def as_answers(
+    tokenizer: Tokenizer,
+    prompts: Sequence[list[int]],
+    completions: Sequence[Sequence[Completion]],
+) -> list[list[Answer]]:
+    """The continuations of encoded prompts, with their text."""
+    return [
+        [Answer(tokenizer.decode(one.tokens).strip(), ids, one) for one in samples]
+        for ids, samples in zip(prompts, completions, strict=True)
+    ]
+
+
+def fitting(
+    tokenizer: Tokenizer, context: int, prompts: Sequence[Prompt], num_new: int
+) -> list[Prompt]:
+    """The prompts that leave room for `num_new` tokens in a context; see `ChatModel.fitting`."""
+    room = context - num_new
+    kept = [prompt for prompt in prompts if len(encode_prompt(tokenizer, prompt.messages)) <= room]
+    if not kept:
+        raise UserError(
+            f"none of {len(prompts)} prompts fits into {room} tokens; "
+            "raise model.context or lower max_new_tokens"
+        )
+    return kept

@@ -99,6 +99,15 @@ def test_ppo_with_adapters_holds_three() -> None:
     assert lora.optimizer < full.optimizer / 100
 
 
+def test_where_a_server_samples_no_rank_holds_the_policy_whole() -> None:
+    key = {"ppo.sampler_url": "http://127.0.0.1:8000"}
+    for layout, lora in ((Layout(64, recompute=True), {}), (Layout(1), {"ppo.lora.rank": 16})):
+        own = memory(load_recipe("llama2-7b", lora), layout, "ppo").parts
+        served = memory(load_recipe("llama2-7b", lora | key), layout, "ppo").parts
+        assert own.cache > 0 == served.cache
+        assert served.total < own.total
+
+
 def test_ranks_of_ppo_hold_the_policy_whole_beside_their_shares() -> None:
     """512 samples on 64 devices: 8 rows of 1,024 tokens, and six models in 64 shares."""
     recipe = load_recipe("llama2-7b")

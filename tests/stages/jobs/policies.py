@@ -59,6 +59,11 @@ STAGES: dict[str, Any] = {
     "lora": PPO.model_copy(update={"lora": LoraConfig(rank=4)}),
     # The last rank alone is asked to stop, and the stage is run once more.
     "asked": PPO,
+    # Answers come from the server at $SAMPLER_URL.
+    "served": PPO.model_copy(update={"sampler_url": os.environ.get("SAMPLER_URL", "")}),
+    "served-rejection": REJECTION.model_copy(
+        update={"sampler_url": os.environ.get("SAMPLER_URL", "")}
+    ),
     "rejection": REJECTION,
     # A second version, which remembers the samples of the first.
     "remembering": REJECTION,

@@ -157,8 +157,10 @@ def _ppo(recipe: Recipe, layout: Layout) -> StageMemory:
         gradients=FLOAT * (policy + critic),
         optimizer=2 * FLOAT * (policy + critic),
     )
-    sampling = state + _sampler(model, layout, min(_SAMPLED_ROWS, samples), length)
-    if layout.is_divided or config.lora.rank:
+    sampling = state
+    if not config.sampler_url:
+        sampling += _sampler(model, layout, min(_SAMPLED_ROWS, samples), length)
+    if not config.sampler_url and (layout.is_divided or config.lora.rank):
         # What samples is a whole copy: shares put together, the base with the adapters added.
         sampling += Parts(weights=FLOAT * float(model.num_parameters))
     return StageMemory(
