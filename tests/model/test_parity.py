@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from arriero.data.packing import pack
 from arriero.model.cache import KVCache
 from arriero.model.config import ModelConfig
-from arriero.model.heads import LanguageModel, ScoreModel, last_token_scores
+from arriero.model.heads import LanguageModel, ScoreModel, last_places
 from arriero.model.weights import (
     load_language_model,
     load_score_model,
@@ -165,7 +165,7 @@ def test_reward_score_equals_transformers_alone_and_padded(tmp_path: Path, name:
     with torch.no_grad():
         expected = theirs(padded, attention_mask=(padded != 0).long()).logits.squeeze(1)
         alone = torch.cat([model(torch.tensor([row]))[:, -1] for row in rows])
-        together = last_token_scores(model(padded), lengths)
+        together = last_places(model(padded), lengths)
         packed = pack(rows, row_length=40)
         in_rows = model(packed.tokens, positions=packed.positions, segments=packed.segments)
         in_rows = in_rows.flatten()[packed.last]

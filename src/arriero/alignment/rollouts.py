@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from arriero.equations.logprobs import entropy, token_logprobs
 from arriero.inference.generate import Completion
-from arriero.model.heads import LanguageModel, ScoreModel
+from arriero.model.heads import LanguageModel, ScoreModel, before
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +70,8 @@ def answer_logprobs(model: LanguageModel, rollouts: Rollouts, temperature: float
 
     Only the positions that predict an answer token go through the language head.
     """
-    logits, tokens, rows, columns = _predictions(model, rollouts)
-    chosen = token_logprobs(logits, tokens[rows, columns], temperature)
-    return torch.zeros(tokens.shape, device=logits.device).index_put((rows, columns), chosen)
+    tokens, mask = _on(model.lm_head.weight.device, rollouts)
+    return _spread_out(model.token_logprobs(tokens, mask, temperature), mask)
 
 
 @torch.no_grad()
@@ -85,38 +83,22 @@ def answer_logprobs_and_entropy(
     Returns:
         Two tensors [B, T], 0 outside the mask: log-probabilities and entropies, in nats.
     """
-    logits, tokens, rows, columns = _predictions(model, rollouts)
-    chosen = token_logprobs(logits, tokens[rows, columns], temperature)
-    logprobs, spread = (torch.zeros(tokens.shape, device=logits.device) for _ in range(2))
-    logprobs[rows, columns] = chosen
-    spread[rows, columns] = entropy(logits / temperature)
-    return logprobs, spread
-
-
-def _predictions(model: LanguageModel, rollouts: Rollouts) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Logits [N, V] before each answer token, all tokens [B, T], and the answer's places in them.
-
-    Returns:
-        Logits, tokens, rows [N] and columns [N] of the answer tokens.
-    """
-    device = model.lm_head.weight.device
-    tokens, mask = rollouts.tokens.to(device), rollouts.mask.to(device)
-    rows, columns = mask.nonzero(as_tuple=True)
-
-    def predicting(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        # The state at position t - 1 predicts token t.
-        return (inputs[0][rows, columns - 1],)
-
-    # Through the model's own forward pass, which brings shares of its weights together.
-    with model.lm_head.register_forward_pre_hook(predicting):
-        logits = model(tokens).float()
-    return logits, tokens, rows, columns
+    tokens, mask = _on(model.lm_head.weight.device, rollouts)
+    logprobs, spread = model.token_logprobs_and_entropy(tokens, mask, temperature)
+    return _spread_out(logprobs, mask), _spread_out(spread, mask)
 
 
 def answer_values(critic: ScoreModel, rollouts: Rollouts) -> Tensor:
     """The critic's value before each answer token is chosen: [B, T], 0 outside the mask."""
-    device = critic.score.weight.device
-    mask = rollouts.mask.to(device)
-    values = critic(rollouts.tokens.to(device))
-    shifted = torch.cat((torch.zeros_like(values[:, :1]), values[:, :-1]), dim=1)
-    return torch.where(mask, shifted, torch.zeros_like(shifted))
+    tokens, mask = _on(critic.score.weight.device, rollouts)
+    seen, places = before(tokens, mask)
+    return _spread_out(critic(seen, wanted=places), mask)
+
+
+def _on(device: torch.device, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+    return rollouts.tokens.to(device), rollouts.mask.to(device)
+
+
+def _spread_out(values: Tensor, mask: Tensor) -> Tensor:
+    """Values [N] at the masked places of [B, T], row after row; 0 elsewhere."""
+    return values.new_zeros(mask.shape).masked_scatter(mask, values)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from arriero.equations.reward import composite_score
 from arriero.inference.batches import dealt, padded
-from arriero.model.heads import ScoreModel, last_token_scores
+from arriero.model.heads import ScoreModel, last_places
 from arriero.model.weights import load_score_model
 from arriero.records import UserError
 from arriero.tokenizer.load import load_tokenizer
@@ -77,8 +77,9 @@ def score_sequences(
     lengths = [len(sequence) for sequence in different]
     for part in dealt(lengths, device, shares.dp_rank, shares.dp_size):
         # A model in shares computes on all processes or none: a batch that is empty has one row.
-        tokens, ends = padded([different[place] for place in part] or [(0,)])
-        scores = last_token_scores(model(tokens.to(device)).cpu(), ends)
+        tokens, counts = padded([different[place] for place in part] or [(0,)])
+        ends = last_places(counts, tokens.shape[1])
+        scores = model(tokens.to(device), wanted=ends.to(device))
         for place, score in zip(part, scores.tolist(), strict=bool(part)):
             found[place] = score
     score_of = dict(zip(different, shares.sums(found), strict=True))

@@ -32,6 +32,7 @@ class Attention(nn.Module):
         starts: Tensor | None,
         cached: tuple[KVCache, int, Tensor, Tensor] | None,
         skips: Tensor | None = None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
         """Attend.
 
@@ -44,9 +45,11 @@ class Attention(nn.Module):
                 query may see of the cache, [B, 1, T, slots] bool.
             skips: [B, T, 2], what of its document a query does not see, as in `visible_from`;
                 goes with `starts`.
+            wanted: [N] places among the B * T tokens, row after row, whose outcome alone is asked
+                for; all of them if left out.
 
         Returns:
-            [B, T, D].
+            [B, T, D], or [N, D] of what is wanted.
         """
         num_rows, length, _ = x.shape
         head_dim = self.config.head_dim
@@ -57,7 +60,7 @@ class Attention(nn.Module):
             starts = x.new_zeros(x.shape[:2], dtype=torch.int64) if starts is None else starts
             cosine, sine = (x.squeeze(1).expand(num_rows, -1, -1) for x in (cosine, sine))
             y = fused.attention(q, k, v, cosine, sine, starts, skips)
-            return self.o_proj(y.view(num_rows, length, -1))
+            return self.o_proj(chosen(y.view(num_rows, length, -1), wanted))
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         q, k = rotate(q, cosine, sine), rotate(k, cosine, sine)
         if cached is not None:
@@ -76,7 +79,13 @@ class Attention(nn.Module):
             is_causal=visible is None,
             enable_gqa=self.config.num_kv_heads < self.config.num_heads,
         )
-        return self.o_proj(y.transpose(1, 2).reshape(num_rows, length, -1))
+        y = y.transpose(1, 2).reshape(num_rows, length, -1)
+        return self.o_proj(chosen(y, wanted))
+
+
+def chosen(x: Tensor, wanted: Tensor | None) -> Tensor:
+    """Some of the tokens of x [B, T, D] by their places [N], row after row: [N, D]; None is all."""
+    return x if wanted is None else x.flatten(0, 1).index_select(0, wanted)
 
 
 def document_starts(segments: Tensor) -> Tensor:

@@ -81,10 +81,50 @@ def loss_and_slopes_(logits: Tensor, labels: Tensor) -> float:
         labels: int64 [N], from 0 to V - 1.
     """
     rows, width = logits.shape
+    labels = _within(labels, width)
+    name = f"arriero_loss_{_NAMES[logits.dtype]}"
+    return _call(name, rows, width, logits, labels, result=ctypes.c_double)
+
+
+def logprobs(
+    logits: Tensor, labels: Tensor, with_entropy: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """ln p(label) of every row, ln of its sum of e^logit, and its entropy where it is asked for.
+
+    Args:
+        logits: float32 [N, V], contiguous.
+        labels: int64 [N], from 0 to V - 1.
+
+    Returns:
+        [N] each.
+    """
+    rows, width = logits.shape
+    chosen, normalizers = logits.new_empty(rows), logits.new_empty(rows)
+    entropies = logits.new_empty(rows) if with_entropy else None
+    labels = _within(labels, width)
+    _call("arriero_logprobs", rows, width, logits, labels, chosen, normalizers, entropies)
+    return chosen, normalizers, entropies
+
+
+def logprob_slopes_(logits: Tensor, labels: Tensor, normalizers: Tensor, slopes: Tensor) -> None:
+    """Overwrite the logits of `logprobs` by `slopes` [N] times the slopes of ln p(label).
+
+    Those are one_hot - softmax; `normalizers` [N] is what `logprobs` gave.
+    """
+    rows, width = logits.shape
+    labels, slopes = _within(labels, width), slopes.contiguous()
+    _call("arriero_logprob_slopes", rows, width, logits, labels, normalizers, slopes)
+
+
+def _within(labels: Tensor, width: int) -> Tensor:
+    """Labels that a kernel may use as columns, contiguous.
+
+    Raises:
+        IndexError: one is outside the vocabulary.
+    """
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < width:
         raise IndexError(f"a label is outside the vocabulary of {width}")
-    name = f"arriero_loss_{_NAMES[logits.dtype]}"
-    return _call(name, rows, width, logits, labels.contiguous(), result=ctypes.c_double)
+    return labels.contiguous()
 
 
 class _RMSNorm(torch.autograd.Function):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from arriero.model.cache import KVCache
+from arriero.model.chunked_logprobs import chunked_logprobs, chunked_logprobs_and_entropy
 from arriero.model.chunked_loss import chunked_token_loss_sum
 from arriero.model.config import ModelConfig
 from arriero.model.transformer import Transformer, init_weights
@@ -74,6 +75,38 @@ class LanguageModel(nn.Module):
             hidden.flatten(0, 1), self.lm_head.weight, targets.flatten(), mask.flatten(), chunk
         )
 
+    def token_logprobs(self, tokens: Tensor, mask: Tensor, temperature: float) -> Tensor:
+        """Log-probability of each masked token after those before it.
+
+        Args:
+            tokens: [B, T] ids, right padded.
+            mask: [B, T] bool; a row's first token, which nothing predicts, is outside.
+            temperature: divides the logits.
+
+        Returns:
+            [N], of the masked tokens row after row, in nats.
+        """
+        hidden = self._before(tokens, mask)
+        return chunked_logprobs(hidden, self.lm_head.weight, tokens[mask], temperature)
+
+    def token_logprobs_and_entropy(
+        self, tokens: Tensor, mask: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """As `token_logprobs`, to the bit, with the entropy of each distribution; no gradient.
+
+        Returns:
+            Two tensors [N], in nats.
+        """
+        with torch.no_grad():
+            hidden = self._before(tokens, mask)
+            weight = self.lm_head.weight
+            return chunked_logprobs_and_entropy(hidden, weight, tokens[mask], temperature)
+
+    def _before(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """States [N, D] at the tokens before the masked ones."""
+        seen, places = before(tokens, mask)
+        return self.model(seen, wanted=places)
+
     @classmethod
     def fresh(cls, config: ModelConfig, seed: int) -> LanguageModel:
         """A model with newly drawn weights."""
@@ -102,9 +135,15 @@ class ScoreModel(nn.Module):
         positions: Tensor | None = None,
         segments: Tensor | None = None,
         skips: Tensor | None = None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
-        """Scores of all positions, float32 [B, T]; the arguments are Transformer.forward's."""
-        hidden = self.model(tokens, positions=positions, segments=segments, skips=skips)
+        """Scores of all positions, float32 [B, T], or [N] of those that are wanted.
+
+        The arguments are those of Transformer.forward.
+        """
+        hidden = self.model(
+            tokens, positions=positions, segments=segments, skips=skips, wanted=wanted
+        )
         # A sum over one score, since a view of it must not leave a module that FSDP wraps.
         return self.score(hidden).float().sum(-1)
 
@@ -129,14 +168,34 @@ class ScoreModel(nn.Module):
         return model
 
 
-def last_token_scores(scores: Tensor, lengths: Tensor) -> Tensor:
-    """The score of each sequence: the one at its last real token, found by length and not by id.
+def last_places(lengths: Tensor, width: int) -> Tensor:
+    """Where the last real token of each sequence stands, found by length and not by id.
 
     Args:
-        scores: [B, T], right padded.
-        lengths: [B] tokens a row.
+        lengths: [B] tokens a row, of rows right padded to `width`.
 
     Returns:
-        [B].
+        [B] places, row after row.
+
+    Worked example: 3 and 1 tokens in rows of 4: 2 and 4.
     """
-    return scores.gather(1, (lengths - 1)[:, None]).squeeze(1)
+    return torch.arange(len(lengths), device=lengths.device) * width + lengths - 1
+
+
+def before(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """What decides about the masked tokens: the last column of all decides about none.
+
+    Args:
+        tokens: [B, T], right padded.
+        mask: [B, T] bool, False in the first column.
+
+    Returns:
+        The columns [B, T - 1] to go through a model (one where there is only one), and the places
+        [N] among them, row after row, of the token before each masked one.
+
+    Worked example: rows of 3 tokens, masked the third of the first and the second of the other:
+    two columns, places 1 and 2.
+    """
+    width = max(tokens.shape[1] - 1, 1)
+    rows, columns = mask.nonzero(as_tuple=True)
+    return tokens[:, :width], rows * width + columns - 1

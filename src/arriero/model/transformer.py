@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from arriero.model import fused
-from arriero.model.attention import Attention, document_starts, visible_in_cache
+from arriero.model.attention import Attention, chosen, document_starts, visible_in_cache
 from arriero.model.cache import KVCache
 from arriero.model.config import ModelConfig
 from arriero.model.rotary import rotary_angles, rotary_frequencies
@@ -68,8 +68,12 @@ class Block(nn.Module):
         starts: Tensor | None,
         cached: tuple[KVCache, int, Tensor, Tensor] | None,
         skips: Tensor | None = None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cosine, sine, starts, cached, skips)
+        attended = self.self_attn(
+            self.input_layernorm(x), cosine, sine, starts, cached, skips, wanted
+        )
+        x = chosen(x, wanted) + attended
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -92,6 +96,7 @@ class Transformer(nn.Module):
         skips: Tensor | None = None,
         cache: KVCache | None = None,
         num_slots: int | None = None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
         """Hidden states after the final norm.
 
@@ -105,9 +110,12 @@ class Transformer(nn.Module):
                 not see, as where two answers share a prompt; needs `segments`.
             cache: keys and values of earlier positions; this call's are written at `positions`.
             num_slots: slots of the cache that can hold anything yet; all of them if left out.
+            wanted: [N] places among the B * T tokens, row after row, whose states alone are asked
+                for. The last block has no use for the others but as keys and values, and leaves
+                the rest of its work on them out.
 
         Returns:
-            [B, T, D].
+            [B, T, D], or [N, D] of what is wanted.
         """
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
@@ -120,7 +128,8 @@ class Transformer(nn.Module):
         x = self.embed_tokens(tokens)
         for number, block in enumerate(self.layers):
             cached = None if cache is None else (cache, number, positions, visible)
-            x = block(x, cosine, sine, starts, cached, skips)
+            last = number == len(self.layers) - 1
+            x = block(x, cosine, sine, starts, cached, skips, wanted if last else None)
         return self.norm(x)
 
 

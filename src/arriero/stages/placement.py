@@ -22,6 +22,9 @@ from arriero.training.parallel import Precision, distribute, fill, whole_tensors
 
 Model = TypeVar("Model", LanguageModel, ScoreModel)
 
+# What else of a language model computes with its weights.
+_METHODS = ("token_loss_sum", "token_logprobs", "token_logprobs_and_entropy")
+
 
 def fresh_language_model(
     config: ModelConfig, workspace: Workspace, precision: Precision
@@ -81,7 +84,7 @@ def spread(model: Model, workspace: Workspace, precision: Precision) -> Model:
     Raises:
         UserError: the tensor-parallel ranks cannot share its matrices.
     """
-    methods = ["token_loss_sum"] if isinstance(model, LanguageModel) else []
+    methods = _METHODS if isinstance(model, LanguageModel) else ()
     distribute(model, list(model.model.layers), workspace.ranks, precision, methods)
     return model if workspace.ranks.mesh else model.to(workspace.device)
 
