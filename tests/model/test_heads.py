@@ -7,7 +7,7 @@ import copy
 import torch
 
 from arriero.model.config import ModelConfig
-from arriero.model.heads import LanguageModel, ScoreModel, last_token_scores
+from arriero.model.heads import LanguageModel, ScoreModel, before, last_places
 
 CONFIG = ModelConfig(
     vocab_size=30, dim=16, num_layers=2, num_heads=2, num_kv_heads=2, ffn_dim=24, context=32
@@ -28,9 +28,32 @@ def test_logits_are_the_states_times_the_output_matrix() -> None:
     assert sum(p.numel() for p in model.parameters()) == CONFIG.num_parameters
 
 
-def test_last_token_by_hand() -> None:
-    scores = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
-    assert last_token_scores(scores, torch.tensor([3, 1, 2])).tolist() == [3.0, 4.0, 8.0]
+def test_places_by_hand() -> None:
+    assert last_places(torch.tensor([3, 1, 2]), width=4).tolist() == [2, 4, 9]
+    tokens = torch.tensor([[5, 6, 7], [8, 9, 0]])
+    mask = torch.tensor([[False, False, True], [False, True, False]])
+    seen, places = before(tokens, mask)
+    assert seen.tolist() == [[5, 6], [8, 9]]
+    assert places.tolist() == [1, 2]
+    seen, places = before(torch.tensor([[5]]), torch.tensor([[False]]))
+    assert seen.tolist() == [[5]]
+    assert places.tolist() == []
+
+
+def test_wanted_states_are_those_of_the_whole_with_their_gradients() -> None:
+    model = LanguageModel.fresh(CONFIG, seed=4)
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randint(3, 30, (3, 12), generator=generator)
+    segments = torch.tensor([[0] * 5 + [1] * 7, [0] * 12, [0] * 3 + [1] * 9])
+    wanted = torch.tensor([0, 6, 11, 12, 30, 35])
+    weights = torch.randn(len(wanted), CONFIG.dim, generator=generator)
+    found = []
+    for only in (None, wanted):
+        states = model.model(tokens, segments=segments, wanted=only)
+        states = states.flatten(0, 1)[wanted] if only is None else states
+        slopes = torch.autograd.grad((states * weights).sum(), list(model.model.parameters()))
+        found.append((states.detach(), slopes))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)
 
 
 def test_the_last_token_is_found_by_length_and_not_by_id() -> None:
@@ -42,7 +65,7 @@ def test_the_last_token_is_found_by_length_and_not_by_id() -> None:
         for index, row in enumerate(rows):
             padded[index, : len(row)] = torch.tensor(row)
         with torch.no_grad():
-            got = last_token_scores(model(padded), torch.tensor([4, 3, 6]))
+            got = model(padded, wanted=last_places(torch.tensor([4, 3, 6]), width=8))
             alone = torch.cat([model(torch.tensor([row]))[:, -1] for row in rows])
         torch.testing.assert_close(got, alone, atol=1e-6, rtol=1e-5)
 
