@@ -37,7 +37,8 @@ def add_verbs(verbs: Verbs) -> None:
                         help="attention: of heads and of context; of reward models: margin, "
                         "safety-loss, reward-scaling, reward-mix, reward-folds; of versions: bag, "
                         "ghost-attention")  # fmt: skip
-    ablate.add_argument("recipe", metavar="RECIPE", nargs="?", default="tiny", help="default: tiny")
+    ablate.add_argument("recipe", metavar="RECIPE", nargs="?",
+                        help="default: the first run's own, or tiny")  # fmt: skip
     ablate.add_argument("--run", type=Path, metavar="FOLDER", help="default: runs/ablate-ABLATION")
     ablate.add_argument("--smoke", action="store_true", help="the same in about a minute")
     ablate.add_argument("--seeds", dest="ablation.seeds", metavar="N", default=argparse.SUPPRESS,
@@ -93,7 +94,8 @@ def _ablate(options: argparse.Namespace) -> None:
     if options.smoke:
         smoke = {"scale": 0.05, "ablation.seeds": 2, "ablation.max_batch": 64}
         overrides = smoke | overrides
-    recipe = load_recipe(options.recipe, overrides)
+    own = [str(path) for run in options.from_run[:1] if (path := run / "recipe.toml").is_file()]
+    recipe = load_recipe(options.recipe or (own or ["tiny"])[0], overrides)
     run: Path = options.run or Path("runs") / f"ablate-{options.ablation}"
     report = ablation(recipe, run, _clocked(), options.from_run)
     print(f"\nReport:  {report}\nFigures: {run / 'results.json'}")

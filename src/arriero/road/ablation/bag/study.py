@@ -103,7 +103,7 @@ def ablate_bag(recipe: Recipe, run: Path, say: Say, from_runs: Sequence[Path] = 
         run_steps(steps, recipe, run, say)
         results = {
             "study": NAME,
-            "recipe": material.recipe.name,
+            "recipe": recipe.name,
             "seed": recipe.seed,
             "seeds": recipe.ablation.seeds,
             "version": f"v{material.version.number}",
@@ -186,7 +186,7 @@ def _making(
     """The arm of all versions draws the samples; the newest of them are the other arms'."""
     drawn = run / names["all"]
     choice = {} if arm == "all" else {"samples_from": str(drawn), "selection": "newest"}
-    config = material.recipe.rejection.model_copy(update={"selection": "all", **choice})
+    config = recipe.rejection.model_copy(update={"selection": "all", **choice})
 
     def work(space: Workspace) -> None:
         rejection.run(
@@ -216,7 +216,7 @@ def _comparing(
     recipe: Recipe, run: Path, material: Material, names: dict[str, str], seed: int
 ) -> Step:
     # The study reads capabilities; nobody outside is asked, and paid, for each of its seeds.
-    config = material.recipe.evaluate.model_copy(update={"judge": JudgeConfig()})
+    config = recipe.evaluate.model_copy(update={"judge": JudgeConfig()})
 
     def work(space: Workspace) -> None:
         versions = {arm: run / names[arm] / "model" for arm in ARMS}
