@@ -106,8 +106,10 @@ def _source_row(source: Mapping[str, object]) -> list[str]:
 def sft_section(run: RunFolder) -> Section | None:
     """Loss and samples of supervised fine-tuning."""
     blocks: list[Block] = []
-    for stage in run.of("sft"):
+    stages = run.of("sft")
+    for stage in stages:
         results = stage.results
+        of_version = f" ({stage.label})" if len(stages) > 1 else ""
         facts = [
             ("dialogues", count(number(results.get("dialogs")))),
             ("answer tokens", count(number(results.get("answer_tokens")))),
@@ -119,7 +121,7 @@ def sft_section(run: RunFolder) -> Section | None:
             blocks,
             loss_figure(
                 stage,
-                "Fine-tuning loss",
+                f"Fine-tuning loss{of_version}",
                 "Only answer tokens count. The drop at the start is the model learning to speak "
                 "in turns; what follows is learning to answer well.",
                 "section 3.1",
@@ -128,7 +130,7 @@ def sft_section(run: RunFolder) -> Section | None:
         add_samples(
             blocks,
             stage,
-            "Answers after fine-tuning",
+            f"Answers after fine-tuning{of_version}",
             "It holds a dialogue now. It is neither always right nor always safe: that is what "
             "the following stages are for.",
         )

@@ -17,7 +17,7 @@ from arriero.road.report.wording import MISSING, count, decimal
 _PPO_PANELS = (
     (("reward",), "Reward"),
     (("held_out", "held_out_general"), "Reward on held-out prompts"),
-    (("kl",), "KL from the start"),
+    (("kl", "kl_k3"), "KL from the start"),
     (("score_helpfulness", "score_safety"), "Scores by model"),
     (("length",), "Length (tokens)"),
     (("entropy",), "Entropy"),
@@ -33,7 +33,12 @@ _PPO_PANELS = (
     (("generation_share",), "Share of time for sampling"),
 )
 
-_LABELS = {"held_out": "trained on", "held_out_general": "general model"}
+_LABELS = {
+    "held_out": "trained on",
+    "held_out_general": "general model",
+    "kl": "as the reward bears it",
+    "kl_k3": "never negative (k3)",
+}
 
 
 def rejection_section(run: RunFolder) -> Section | None:
@@ -222,7 +227,7 @@ def _panels(stage: StageFolder) -> list[tuple[str, Markup]]:
             if start is not None and iterations[0] > 0:
                 iterations, values = [0.0, *iterations], [start, *values]
             label = _LABELS.get(key, key.removeprefix("score_")) if len(shown) > 1 else ""
-            is_sparse = key in _LABELS
+            is_sparse = key.startswith("held_out")  # checked every few iterations
             curves.append(Curve(iterations, values, label, role, has_markers=is_sparse))
         if curves:
             is_share = keys[0] in ("clip_share", "ended", "repetition", "generation_share")
