@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from arriero.road.report.blocks import Cell, Section, Table
+from arriero.road.report.blocks import Section, Table
 from arriero.road.report.drawing import Interval
 from arriero.road.report.evaluation import Evaluation
 from arriero.road.report.folder import Json, RunFolder, mapping, mappings, number, text
@@ -47,13 +47,11 @@ def limits_section(run: RunFolder, evaluation: Evaluation) -> Section | None:
     table = Table(
         title=f"{newest}, measured",
         head=["what", "verdict", "measured", "how to read it"],
-        rows=[
-            [what, Cell(verdict or MISSING), figure, look] for what, verdict, figure, look in rows
-        ],
+        rows=[[what, verdict or MISSING, figure, look] for what, verdict, figure, look in rows],
         look="Every verdict follows from the figure beside it. A model may win against the one "
         "before it and still be unfit for use.",
         is_wide=True,
-        num_names=2,
+        num_names=4,
     )
     lead = "What the figures of this run allow to say of its newest model, and what they do not."
     return Section("limits", "What a model of this size can and cannot do", lead, [table])
