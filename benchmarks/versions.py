@@ -9,6 +9,7 @@ python benchmarks/versions.py runs/versions-0 runs/versions-1 runs/versions-2
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,13 +74,11 @@ def main() -> None:
         row(name, [[share(run, one, sets) for run in runs] for one in tuned])
     print("\nscore by the last reward models less that of the version before, all prompts, 95%")
     for number, run in enumerate(runs):
-        for before, one in zip(versions, versions[1:], strict=False):
+        for before, one in itertools.pairwise(versions):
             for entry in run["paired_rewards"]:
                 if (entry["a"], entry["b"], entry["set"]) == (one, before, "all"):
-                    low, high = entry["low"], entry["high"]
-                    print(
-                        f"  run {number}: {one} {entry['difference']:+.3f} ({low:.3f} to {high:.3f})"
-                    )
+                    interval = f"({entry['low']:.3f} to {entry['high']:.3f})"
+                    print(f"  run {number}: {one} {entry['difference']:+.3f} {interval}")
     print(
         "\nrewards and oracle, rank correlation; models' and annotators' agreement with the oracle"
     )
@@ -89,14 +88,12 @@ def main() -> None:
         for key in ("oracle_agreement", "annotator_agreement", "target"):
             print(f"  {track} {key}: {shown([run['reward_models'][track][key] for run in runs])}")
     for number, run in enumerate(runs):
-        lost = {
-            (one["category"], one["version"]): one["difference"]
-            for one in run["capabilities"]["losses"]
-        }
-        rhyme = {
-            version: value for (category, version), value in lost.items() if category == "rhyme"
-        }
-        print(f"  run {number}: {len(lost)} losses, of rhymes {rhyme}")
+        rhymes_lost = [
+            f"{loss['version']} {loss['difference']:+.3f}"
+            for loss in run["capabilities"]["losses"]
+            if loss["category"] == "rhyme"
+        ]
+        print(f"  run {number}: rhymes lost: {', '.join(rhymes_lost) or 'never'}")
 
 
 if __name__ == "__main__":
