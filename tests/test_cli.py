@@ -420,3 +420,30 @@ def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert "tiny" in {line.split()[0] for line in lines}
     assert any("6,738,415,616 parameters" in line for line in lines)  # Llama 2 7B
+
+
+def test_a_study_takes_the_recipe_of_the_run_that_it_starts_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the keys of the command on top; another recipe only where it is named."""
+    from arriero.road import ablation
+    from arriero.road.recipe import Recipe, load_recipe, to_toml
+
+    run = tmp_path / "run"
+    run.mkdir()
+    own = load_recipe("tiny", {"name": "mine", "seed": 7, "rejection.sft_share": 0.5})
+    (run / "recipe.toml").write_text(to_toml(own), encoding="utf-8")
+    found: list[Recipe] = []
+
+    def study(recipe: Recipe, _: Path, say: object, from_runs: list[Path]) -> Path:
+        found.append(recipe)
+        return tmp_path / "report.html"
+
+    monkeypatch.setattr(ablation, "ablation_named", lambda _: study)
+    for named in ([], ["tiny"]):
+        keys = ["--rejection.bag_share", "0.25", "--run", str(tmp_path / "out")]
+        main(["ablate", "bag", *named, "--from-run", str(run), *keys])
+    first = found[0]
+    assert (first.name, first.seed, first.rejection.sft_share) == ("mine", 7, 0.5)
+    assert found[1].name == "tiny"
+    assert [one.rejection.bag_share for one in found] == [0.25, 0.25]

@@ -289,3 +289,12 @@ def test_keys_are_checked(wrong: dict[str, object]) -> None:
 def test_an_unknown_layer_is_refused() -> None:
     with pytest.raises(ValidationError, match="lm_head"):
         LoraConfig.model_validate({"layers": ["q_proj", "lm_head"]})
+
+
+def test_no_rows_at_all() -> None:
+    """A rank of several may have nothing to do in a mini-batch."""
+    model = adapted()
+    nothing = torch.zeros(1, 1, dtype=torch.bool)
+    logprobs = model.token_logprobs(torch.zeros(1, 1, dtype=torch.int64), nothing, 1.0)
+    logprobs.sum().backward()
+    assert logprobs.shape == (0,)

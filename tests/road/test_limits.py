@@ -92,5 +92,6 @@ def test_what_an_interval_leaves_open_is_not_settled() -> None:
     assert found["its safety model: tell better from worse"][0] == "not settled"
     assert found["rhyme"][:2] == ["cannot", "30.0% right of 40"]
     assert found["sums"][0] == "can"
-    lost = rows_of(results(wins=[win | {"low": 0.3, "high": 0.4}]), (0.6, 0.55, 0.65))
+    lost = rows_of(results(wins=[win | {"low": 0.3, "high": 0.4}]), (0.4, 0.33, 0.47))
     assert lost["answer better than sft, by the oracle"][0] == "cannot"
+    assert lost["its safety model: tell better from worse"][0] == "cannot"

@@ -103,6 +103,7 @@ def test_an_unknown_key_is_told_the_nearest(key: str, near: str) -> None:
         ({"device": "tpu"}, r"key device: .*'cpu'.*\(given 'tpu'\)"),
         ({"model.num_heads": 7}, r"key model: dim 128 must be an even multiple"),
         ({"sft.row_length": 512}, r"tiny: sft\.row_length is 512, the model's context 256"),
+        ({"sft.replay_length": 512}, r"sft\.replay_length is 512, the model's context 256"),
         ({"data.world.safety_share": 0.9, "data.world.borderline_share": 0.1}, r"no ordinary"),
         ({"data.world.open_comparisons": 9}, r"open_comparisons would count .* --mix.open crowd"),
         ({"mix.open": ["crowdd"]}, r"the world has no open source 'crowdd'; say crowd"),

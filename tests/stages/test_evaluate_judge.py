@@ -149,6 +149,15 @@ def test_nonsense_and_refused_questions_are_counted(stub: Stub, tmp_path: Path) 
     assert {"ordinary 2?" in text for text in asked(stub)} == {True}
 
 
+def test_refused_questions_in_a_row_end_nothing(stub: Stub, tmp_path: Path) -> None:
+    """All comparisons of one prompt stand together: a filter refuses them one after the other."""
+    stub.say = lambda number, body: longer(number, body) if number == 0 else (400, {}, b"{}")
+    rows, facts = judged(stub, tmp_path)
+    assert (facts["num_judged"], facts["num_left"], facts["error"]) == (0, 0, "")
+    assert facts["skipped"] == {"HTTP 400": 8}
+    assert counts(rows)["all"] == (0, 4, 0, 8)  # the same texts alone
+
+
 def test_only_nonsense_leaves_no_rows(stub: Stub, tmp_path: Path) -> None:
     stub.say = lambda number, body: said("Well.")
     said_lines: list[str] = []

@@ -29,6 +29,10 @@ class Unanswered(Exception):  # noqa: N818 - no fault of ours
     """A question that got no answer; its text says why, in a few words."""
 
 
+class Declined(Unanswered):
+    """A no to this question alone: somebody is there, and answers others."""
+
+
 class Refused(UserError):  # noqa: N818 - as Unanswered
     """The address or the key is wrong: nothing that passes."""
 
@@ -64,7 +68,8 @@ class ChatClient:
         """The name of the one model behind the address.
 
         Raises:
-            UserError: nobody answers, or there is another number of models.
+            Refused: there is another number of models, or no list of them.
+            UserError: nobody answers.
         """
         try:
             body = self._ask("/models", None)
@@ -72,9 +77,9 @@ class ChatClient:
         except Unanswered as error:
             raise UserError(f"{self.url}: {error}; is a server running there?") from None
         except (KeyError, TypeError):
-            raise UserError(f"{self.url}: no list of models; name one with #MODEL") from None
+            raise Refused(f"{self.url}: no list of models; name one with #MODEL") from None
         if len(names) != 1:
-            raise UserError(f"{self.url} has {len(names)} models; name one with #MODEL")
+            raise Refused(f"{self.url} has {len(names)} models; name one with #MODEL")
         return names[0]
 
     def answer(self, model: str, messages: Sequence[Mapping[str, str]], max_tokens: int) -> str:
@@ -89,7 +94,7 @@ class ChatClient:
         try:
             content = body["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError):
-            raise Unanswered("a reply without an answer") from None
+            raise Declined("a reply without an answer") from None
         return content if isinstance(content, str) else ""
 
     def _ask(self, path: str, body: object) -> Any:
@@ -131,7 +136,7 @@ class ChatClient:
             raise Refused(f"{self.url}: HTTP {error.code}; check {_MENDABLE[error.code]}")
         if 300 <= error.code < 400:
             raise Refused(f"{self.url} sends on to another address; name that one")
-        raise Unanswered(f"HTTP {error.code}")
+        raise Declined(f"HTTP {error.code}")
 
 
 def _retry_after(headers: Message) -> float:

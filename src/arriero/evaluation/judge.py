@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Literal
 
-from arriero.evaluation.chat_client import ChatClient, Refused, Unanswered
+from arriero.evaluation.chat_client import ChatClient, Declined, Refused, Unanswered
 from arriero.records import Message, Preference, UserError
 
 Letter = Literal["A", "B"]
@@ -158,6 +158,11 @@ class LanguageJudge:
         messages = [{"role": "user", "content": question(prompt, a, b)}]
         try:
             reply = self.client.answer(self.model, messages, self.max_tokens)
+        except Declined:
+            # Somebody is there, so that one prompt that a filter refuses ends no judging.
+            with self._lock:
+                self._num_silent = 0
+            raise
         except Unanswered as error:
             with self._lock:
                 self._num_silent += 1

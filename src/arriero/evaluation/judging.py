@@ -103,11 +103,12 @@ def judged_wins(
     skipped: Counter[tuple[str, str, str]] = Counter()
     for one, verdict in zip(compared, verdicts, strict=True):
         for name in (one.set_name, EVERY_SET):
-            by_set = found.setdefault((one.earlier, one.later), {})
+            # A set whose pairs were all skipped has a row too, of none.
+            differences = found.setdefault((one.earlier, one.later), {}).setdefault(name, [])
             if verdict is None:
                 skipped[one.earlier, one.later, name] += 1
             else:
-                by_set.setdefault(name, []).append(verdict - 0.5)
+                differences.append(verdict - 0.5)
     return [
         outcome(later, earlier, name, OUTSIDE, differences)
         | {"skipped": skipped[earlier, later, name]}

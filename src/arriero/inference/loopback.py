@@ -85,8 +85,9 @@ class Loopback:
                 if connection not in self._open:
                     raise ConnectionAbortedError("broken off")
             connection.request("GET" if body is None else "POST", path, data, headers)
-            reply = connection.getresponse()
-            raw = reply.read(_MOST_BYTES + 1)
+            # Closed with its own end of the socket, also where the answer breaks off.
+            with connection.getresponse() as reply:
+                raw = reply.read(_MOST_BYTES + 1)
         except TimeoutError:
             raise UserError(
                 f"{self.url}: no answer to {path} within {self.timeout:g} s; see what the server "

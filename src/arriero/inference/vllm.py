@@ -90,7 +90,9 @@ class VllmServer:
             )
         # What it keeps of prompts was computed with the weights before.
         emptied = self.http.ask("/reset_prefix_cache", {})
-        if isinstance(emptied, Refusal) or (emptied and not emptied.get("success", True)):
+        if isinstance(emptied, Refusal) or (
+            isinstance(emptied, dict) and not emptied.get("success", True)
+        ):
             raise UserError(
                 f"{url}: keeps what it computed with the weights before{_because(emptied)}; is "
                 "somebody else asking it?"

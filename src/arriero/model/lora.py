@@ -98,7 +98,7 @@ class LoraLinear(nn.Module):
         narrow = self.scale * F.linear(flat, self.lora_a.to(x.dtype))
         # In place: no second output of this size, and no pass over it to add the two.
         y.addmm_(narrow.to(y.dtype), self.lora_b.T.to(y.dtype))
-        return y.view(*x.shape[:-1], -1)
+        return y.view(*x.shape[:-1], y.shape[-1])
 
 
 def adapter_start(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

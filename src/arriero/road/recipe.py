@@ -199,7 +199,9 @@ class Recipe(BaseModel):
         for name, length in (
             ("pretrain.row_length", self.pretrain.row_length),
             ("sft.row_length", self.sft.row_length),
+            ("sft.replay_length", self.sft.replay_length),
             ("rejection.sft.row_length", self.rejection.sft.row_length),
+            ("rejection.sft.replay_length", self.rejection.sft.replay_length),
         ):
             if length > context:
                 raise ValueError(f"{name} is {length}, the model's context {context}")

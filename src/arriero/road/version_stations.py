@@ -24,6 +24,9 @@ from arriero.stages import adoption, ghost, ppo, preferences, rejection, reward
 from arriero.stages.reward_mix import MixConfig, TrackMix
 from arriero.stages.workspace import Workspace
 
+# Of `evaluate.judge`.
+_PATIENCE = ("timeout", "attempts", "parallel")
+
 
 @dataclass(frozen=True)
 class VersionStations:
@@ -230,5 +233,14 @@ def _bag_of_others(recipe: Recipe) -> str:
 
 
 def keys_of(config: BaseModel) -> dict[str, Any]:
-    """The keys of a stage as its hash takes them."""
-    return config.model_dump(mode="json")
+    """The keys of a stage as its hash takes them.
+
+    Whether a server samples is one of them, where it listens is not, nor is the patience with a
+    judge: to move the one or to wait longer for the other undoes no work.
+    """
+    keys = config.model_dump(mode="json")
+    if "sampler_url" in keys:
+        keys["sampler_url"] = bool(keys["sampler_url"])
+    if "judge" in keys:
+        keys["judge"] = {k: v for k, v in keys["judge"].items() if k not in _PATIENCE}
+    return keys

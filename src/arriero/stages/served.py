@@ -112,6 +112,7 @@ class Served:
             few = [ids for ids in few if len(ids) + _FEW_TOKENS <= config.context][:_FEW_PROMPTS]
             sampling = Sampling(max_new_tokens=_FEW_TOKENS)
             samples = server.sample(few, sampling, seed=0, ends=tokenizer.special.ends)
+            _refuse_other_vocabulary(samples, config.vocab_size, url)
             model = load_language_model(folder).to(workspace.device).eval()
             refuse_parted(_gap(model, few, [one for (one,) in samples]), url)
             return server
@@ -137,7 +138,6 @@ class Served:
             UserError: as `VllmServer.sample`.
         """
         encoded = [encode_prompt(self.tokenizer, prompt.messages) for prompt in prompts]
-        size = self.config.vocab_size
         is_unwanted = None if stop is None else lambda: stop.asked
 
         def ask() -> list[list[Completion]] | None:
@@ -155,13 +155,14 @@ class Served:
                 )
             except Interrupted:
                 return None
-            if any(max(one.tokens) >= size for samples in found for one in samples):
-                raise UserError(f"{self.server.http.url}: a token id of another vocabulary")
+            _refuse_other_vocabulary(found, self.config.vocab_size, self.server.http.url)
             return found
 
         found = ranks.agreed(_on_first(ranks, ask))
-        if found is None:
-            raise Stopped(ranks.most((stop and stop.signal) or 0))
+        # A signal may have reached another rank than the first, which alone breaks off.
+        signal = ranks.most((stop and stop.signal) or 0)
+        if found is None or signal:
+            raise Stopped(signal)
         return as_answers(self.tokenizer, encoded, found)
 
     def fitting(self, prompts: Sequence[Prompt], num_new: int) -> list[Prompt]:
@@ -239,3 +240,10 @@ def _on_first(ranks: Ranks, work: Callable[[], _Found]) -> _Found | None:
         ranks.barrier()
         raise UserError(error)
     return found
+
+
+def _refuse_other_vocabulary(
+    found: Sequence[Sequence[Completion]], vocab_size: int, url: str
+) -> None:
+    if any(max(one.tokens, default=0) >= vocab_size for samples in found for one in samples):
+        raise UserError(f"{url}: a token id of another vocabulary")

@@ -173,7 +173,7 @@ def test_conversations_are_listed_renamed_deleted_and_brought_back(
     page.get_by_label("Title").press("Enter")
     assert sorted(titles.all_inner_texts()) == ["Apples", "Two?"]
     page.get_by_role("link", name="Apples").click()
-    assert page.locator("#title").inner_text() == "Apples"
+    page.locator("#title", has_text="Apples").wait_for()
     assert said(page)[0] == "One?"
     page.get_by_role("link", name="Apples").hover()
     page.get_by_role("button", name="Delete Apples").click()

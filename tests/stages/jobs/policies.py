@@ -56,7 +56,7 @@ SAMPLED = ppo_iteration.sampled
 STAGES: dict[str, Any] = {
     "full": PPO,
     "fresh": PPO.model_copy(update={"samples": 11, "critic_from": "fresh", "critic_warmup": 1}),
-    "lora": PPO.model_copy(update={"lora": LoraConfig(rank=4)}),
+    "lora": PPO.model_copy(update={"samples": 11, "lora": LoraConfig(rank=4)}),
     # The last rank alone is asked to stop, and the stage is run once more.
     "asked": PPO,
     # Answers come from the server at $SAMPLER_URL.

@@ -117,7 +117,7 @@ def _judges(run: RunFolder) -> Iterator[Row]:
             continue
         yield (
             f"its {track} model: tell better from worse",
-            _CAN if rate[1] > 0.5 else _UNSETTLED,
+            _CAN if rate[1] > 0.5 else _CANNOT if (rate[2] or 1.0) < 0.5 else _UNSETTLED,
             f"right on {_shown(rate)} of unseen pairs",
             "chance is 50%; what it rewards is learned, be it right or not",
         )

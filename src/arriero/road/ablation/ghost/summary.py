@@ -31,11 +31,13 @@ def summarize(
         name: [_honoured(run / folder) for folder in folders] for name, folders in models.items()
     }
     asked = {number for number, _ in outcomes["start"][0]}
-    groups = _groups(read, lists, asked)
+    made = _results(run / dialogs)
+    unnamed = frozenset[str](made.get("kinds_without_values", ()))
+    groups = groups_of(read, lists, unnamed, asked)
     attention = {name: _results(run / folders[0])["attention"] for name, folders in models.items()}
     return {
         "lists": lists,
-        "dialogs": {k: v for k, v in _results(run / dialogs).items() if k != "lists"},
+        "dialogs": {k: v for k, v in made.items() if k != "lists"},
         "tests": {name: len(members) for name, members in groups.items()},
         "tokens": _results(run / start)["tokens"],
         "shares": {
@@ -52,18 +54,24 @@ def summarize(
     }
 
 
-def _groups(
-    tests: Sequence[ConsistencyTest], lists: Mapping[str, Sequence[str]], asked: Collection[int]
+def groups_of(
+    tests: Sequence[ConsistencyTest],
+    lists: Mapping[str, Sequence[str]],
+    unnamed: Collection[str],
+    asked: Collection[int],
 ) -> dict[str, list[int]]:
     """Numbers of the tests that were asked: trained, untrained, and each kind of both.
 
-    What the model named itself was trained on, whatever the test says of it.
+    What the model named itself was trained on, whatever the test says of it; of a kind of which it
+    named nothing no dialog taught anything.
     """
     groups: dict[str, list[int]] = {"trained": [], "untrained": []}
     for number in sorted(asked):
         test = tests[number]
         is_trained = test.is_trained
-        if test.kind in lists and test.value:
+        if test.kind in unnamed:
+            is_trained = False
+        elif test.kind in lists and test.value:
             is_trained = test.value.casefold() in {one.casefold() for one in lists[test.kind]}
         name = "trained" if is_trained else "untrained"
         groups[name].append(number)
