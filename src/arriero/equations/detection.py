@@ -98,3 +98,38 @@ def unsafe_recall(probabilities: Sequence[float], is_safe: Sequence[bool]) -> fl
 def _detection(threshold: float, hits: int, found: int, num_unsafe: int) -> Detection:
     precision = hits / found if found else 1.0
     return Detection(threshold, precision, hits / max(1, num_unsafe), found)
+
+
+def roc_auc(scores: Sequence[float], is_positive: Sequence[bool]) -> float:
+    """Area under the ROC curve: how often a positive has the higher score than a negative.
+
+    Args:
+        scores: [N], finite.
+        is_positive: [N].
+
+    Returns:
+        In [0, 1]; ties count half.
+
+    Raises:
+        ValueError: the lengths differ, or there are no positives or no negatives.
+
+    Worked example: scores (0.9, 0.4, 0.4, 0.1) with labels (1, 0, 1, 0): of 4 pairs 3 are in order
+    and one is a tie, 3.5 / 4 = 0.875.
+    """
+    if len(scores) != len(is_positive):
+        raise ValueError(f"{len(scores)} scores, {len(is_positive)} labels")
+    positives = sum(is_positive)
+    negatives = len(is_positive) - positives
+    if not positives or not negatives:
+        raise ValueError("positives and negatives are needed")
+    order = sorted(range(len(scores)), key=lambda place: scores[place])
+    # Mann and Whitney: from the ranks of the positives, ties with their mean rank.
+    ranks, start = 0.0, 0
+    while start < len(order):
+        end = start
+        while end < len(order) and scores[order[end]] == scores[order[start]]:
+            end += 1
+        mean_rank = (start + 1 + end) / 2
+        ranks += mean_rank * sum(is_positive[place] for place in order[start:end])
+        start = end
+    return (ranks - positives * (positives + 1) / 2) / (positives * negatives)

@@ -44,30 +44,7 @@ class ClassifierScorer:
             UserError: transformers is not installed, or the folder is no classifier with one or
                 two labels that runs without code of its own.
         """
-        try:
-            # By name: the base must not depend on what an extra brings.
-            transformers: Any = importlib.import_module("transformers")
-        except ImportError:
-            raise UserError(
-                f"{folder}: this needs more packages: pip install 'arriero[evaluation]'"
-            ) from None
-        # Its bars and warnings would stand between our lines; what matters is refused or counted.
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-        options = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-            loader = transformers.AutoModelForSequenceClassification
-            # Safetensors alone: a pickle could run code.
-            model, report = loader.from_pretrained(
-                folder, use_safetensors=True, output_loading_info=True, **options
-            )
-        except ImportError as error:
-            raise UserError(f"{folder}: a package is not installed ({_line(error)})") from None
-        except Exception as error:  # damaged files make the libraries raise whatever they like
-            raise UserError(f"{folder}: no sequence classifier ({_line(error)})") from None
-        if missing := sorted(report["missing_keys"]):
-            raise UserError(f"{folder}: no weights of {missing[0]}; it was not trained to score")
+        model, tokenizer = open_classifier(folder)
         if model.config.num_labels not in (1, 2):
             raise UserError(f"{folder}: {model.config.num_labels} labels; a scorer has one or two")
         context = getattr(model.config, "max_position_embeddings", None)
@@ -96,6 +73,40 @@ class ClassifierScorer:
             )
         except Exception as error:  # a folder's template may raise whatever it likes
             raise UserError(f"{self.name}: its chat template refuses a dialog ({error})") from None
+
+
+def open_classifier(folder: Path) -> tuple[Any, Any]:
+    """The model and the tokenizer of a local folder, by way of transformers.
+
+    Raises:
+        UserError: transformers is not installed, or the folder is no sequence classifier that runs
+            without code of its own.
+    """
+    try:
+        # By name: the base must not depend on what an extra brings.
+        transformers: Any = importlib.import_module("transformers")
+    except ImportError:
+        raise UserError(
+            f"{folder}: this needs more packages: pip install 'arriero[evaluation]'"
+        ) from None
+    # Its bars and warnings would stand between our lines; what matters is refused or counted.
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+        loader = transformers.AutoModelForSequenceClassification
+        # Safetensors alone: a pickle could run code.
+        model, report = loader.from_pretrained(
+            folder, use_safetensors=True, output_loading_info=True, **options
+        )
+    except ImportError as error:
+        raise UserError(f"{folder}: a package is not installed ({_line(error)})") from None
+    except Exception as error:  # damaged files make the libraries raise whatever they like
+        raise UserError(f"{folder}: no sequence classifier ({_line(error)})") from None
+    if missing := sorted(report["missing_keys"]):
+        raise UserError(f"{folder}: no weights of {missing[0]}; it was not trained to score")
+    return model, tokenizer
 
 
 def _line(error: Exception) -> str:
