@@ -1,1 +1,1 @@
-"""The corpus: what goes into the model, examined and checked against evaluation sets."""
+"""From raw dumps to a mix that one can answer for: cleaned, de-duplicated, weighted."""

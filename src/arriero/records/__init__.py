@@ -2,6 +2,7 @@
 
 from arriero.records.consistency import ConsistencyTest
 from arriero.records.dialog import Dialog, Message, folded
+from arriero.records.document import CorpusDocument
 from arriero.records.errors import Stopped, UserError
 from arriero.records.preference import Preference, Rating
 from arriero.records.prompt import Prompt
@@ -14,6 +15,7 @@ __all__ = [
     "LLAMA2_IDS",
     "Annotator",
     "ConsistencyTest",
+    "CorpusDocument",
     "Dialog",
     "Grade",
     "Judgment",

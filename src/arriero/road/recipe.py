@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,8 +16,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
+from arriero.data import toml_tables
+from arriero.data.toml_tables import explain, near_key, set_key, toml_text
 from arriero.equations.carbon import GRID_INTENSITY
 from arriero.model.config import ModelConfig
 from arriero.model.weights import shape_of
@@ -260,7 +258,7 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
     """
     values = _read(name_or_path)
     for key, value in (overrides or {}).items():
-        _set(values, key, value)
+        set_key(values, key, value)
     values.setdefault("name", Path(name_or_path).stem)
     if base := values.get("base"):
         clashing = [key for key in overrides or {} if key.startswith("model.")]
@@ -277,7 +275,9 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        raise UserError(_explain(error.errors()[0], name_or_path)) from None
+        first = error.errors()[0]
+        unknown = unknown_key(".".join(str(part) for part in first["loc"]))
+        raise UserError(explain(first, name_or_path, unknown)) from None
     return scaled(recipe)
 
 
@@ -356,20 +356,15 @@ def scaled(recipe: Recipe) -> Recipe:
 
 
 def leaf_fields(
-    model: type[BaseModel] = Recipe, prefix: str = ""
+    model: type[BaseModel] | None = None, prefix: str = ""
 ) -> Iterator[tuple[str, type[BaseModel], str]]:
     """Every key of a recipe as (dotted key, the model that holds it, its name there)."""
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from leaf_fields(inner, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", model, name
+    return toml_tables.leaf_fields(model or Recipe, prefix)
 
 
 def to_toml(recipe: Recipe) -> str:
     """The recipe with every key, as TOML that `load_recipe` reads back."""
-    return "".join(_toml_table(recipe.model_dump(mode="json"), ""))
+    return toml_text(recipe.model_dump(mode="json"))
 
 
 def _read(name_or_path: str) -> dict[str, Any]:
@@ -393,57 +388,8 @@ def _read(name_or_path: str) -> dict[str, Any]:
         raise UserError(f"{name_or_path}: not UTF-8 text ({error.reason})") from None
 
 
-def _set(values: dict[str, Any], key: str, value: Any) -> None:
-    *tables, last = key.split(".")
-    for table in tables:
-        values = values.setdefault(table, {})
-        if not isinstance(values, dict):
-            raise UserError(f"key {table} of the recipe is a table of keys, not {values!r}")
-    values[last] = value
-
-
-def _explain(error: ErrorDetails, source: str) -> str:
-    """One line for a validation error: the key, what is wrong, the nearest known key."""
-    parts = [str(part) for part in error["loc"]]
-    key = ".".join(parts)
-    if error["type"] == "extra_forbidden":
-        return unknown_key(key)
-    message = error["msg"].removeprefix("Value error, ")
-    where = f"key {key}: " if key else ""
-    given = error.get("input")
-    shown = f" (given {given!r})" if isinstance(given, str | int | float) else ""
-    return f"{source}: {where}{message}{shown}"
-
-
 def unknown_key(key: str) -> str:
     """The line that an unknown key gets."""
-    known = [name for name, _, _ in leaf_fields()]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    if not near:
-        ends = {name.rsplit(".", 1)[-1]: name for name in known}
-        near = [ends[m] for m in difflib.get_close_matches(key.rsplit(".", 1)[-1], ends, n=1)]
-    hint = f"; did you mean {near[0]}?" if near else "; `arriero config tiny` lists all keys"
+    near = near_key(key, [name for name, _, _ in leaf_fields()])
+    hint = f"; did you mean {near}?" if near else "; `arriero config tiny` lists all keys"
     return f"unknown key {key}{hint}"
-
-
-def _toml_table(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    tables = {key: value for key, value in values.items() if isinstance(value, dict)}
-    # TOML has no word for nothing: a key without a value is left out, and is None again when read.
-    plain = {k: v for k, v in values.items() if k not in tables and v is not None}
-    if prefix and plain:
-        yield f"\n[{prefix}]\n"
-    for key, value in plain.items():
-        yield f"{_toml_key(key)} = {_toml_value(value)}\n"
-    for key, value in tables.items():
-        yield from _toml_table(cast(dict[str, Any], value), f"{prefix}.{key}" if prefix else key)
-
-
-def _toml_key(key: str) -> str:
-    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return f"{value:.1f}"
-    # TOML's strings, numbers, booleans and flat arrays are written as JSON's are.
-    return json.dumps(value, ensure_ascii=False)
