@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,11 +35,13 @@ class LineModel:
         weights: [2^18] float32, one a bucket.
         bias: of the logit.
         facts: what the file says of its making.
+        name: of the file that it was read from.
     """
 
     weights: NDArray[np.float32]
     bias: float
     facts: Mapping[str, Any]
+    name: str = ""
 
     def score(self, lines: Sequence[str]) -> list[float]:
         """The probability of each line, in [0, 1]; what else is asked along does not matter."""
@@ -121,7 +124,7 @@ def read_line_model(path: Path) -> LineModel:
         raise UserError(f"{path}: damaged, its weights have another hash; copy or train it again")
     weights = np.frombuffer(raw, "<f4").astype(np.float32)
     bias, facts = header.get("bias"), header.get("facts")
-    is_whole = len(weights) == 1 << BUCKET_BITS and isinstance(bias, float)
-    if not is_whole or not np.isfinite(bias) or not np.isfinite(weights).all():
+    is_whole = len(weights) == 1 << BUCKET_BITS and bool(np.isfinite(weights).all())
+    if not is_whole or not isinstance(bias, float) or not math.isfinite(bias):
         raise UserError(f"{path}: its weights are no numbers of the right shape; train it again")
-    return LineModel(weights, bias, facts if isinstance(facts, dict) else {})
+    return LineModel(weights, bias, facts if isinstance(facts, dict) else {}, path.name)

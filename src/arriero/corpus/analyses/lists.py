@@ -174,8 +174,8 @@ def _holistic(where: str, value: Mapping[str, Any]) -> dict[str, dict[str, tuple
                 axes[name][said.lower()] = (said,)
     if not axes:
         raise UserError(
-            f"{where}: none of the axes {', '.join(AXES)}; name HolisticBias's descriptors.json, or "
-            'a file with "format": "arriero-identity-terms"'
+            f"{where}: none of the axes {', '.join(AXES)}; name HolisticBias's descriptors.json, "
+            'or a file with "format": "arriero-identity-terms"'
         )
     return axes
 

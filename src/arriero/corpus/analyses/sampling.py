@@ -15,5 +15,10 @@ def is_drawn(name: str, rate: float, seed: int | str) -> bool:
     >>> sum(is_drawn(str(number), 0.1, 0) for number in range(10_000)) in range(900, 1_100)
     True
     """
+    return drawn_number(name, seed) < rate * 2**64
+
+
+def drawn_number(name: str, seed: int | str) -> int:
+    """A number in 0..2^64 - 1 that follows from the name and the seed alone."""
     digest = hashlib.blake2b(f"{seed}\0{name}".encode(errors="surrogatepass"), digest_size=8)
-    return int.from_bytes(digest.digest(), "big") < rate * 2**64
+    return int.from_bytes(digest.digest(), "big")

@@ -1,0 +1,63 @@
+"""`arriero corpus report`: a built corpus in, analyses.json and a page out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from arriero.corpus.analyses.build_record import read_record
+from arriero.corpus.analyses.figures import all_figures
+from arriero.corpus.analyses.line_model import is_line_model, read_line_model
+from arriero.corpus.analyses.removed import read_removed
+from arriero.corpus.analyses.survey import OpenScorer, Settings, survey
+from arriero.records import UserError
+from arriero.road.corpus.report_page import write_corpus_page
+from arriero.stages.workspace import write_json
+
+
+def report_corpus(corpus: Path, settings: Settings, say: Callable[[str], None]) -> Path:
+    """Write analyses.json and report.html into the corpus's folder; returns the page's path.
+
+    Nothing is written before everything is counted. analyses.json is the same for the same corpus
+    and settings, whatever the number of processes; how long it took stands on the page alone.
+
+    Raises:
+        UserError: the corpus is not built or damaged, or a model cannot be read.
+    """
+    record = read_record(corpus)
+    classifier = settings.open_scorer().name if settings.open_scorer else ""
+    done = survey(corpus, settings, say)
+    removal = read_removed(corpus, settings.seed)
+    figures = all_figures(done.by_source, settings, removal, record, classifier)
+    _check_scores(figures["total"]["toxicity"], classifier)
+    write_json(corpus / "analyses.json", figures)
+    return write_corpus_page(corpus, figures, done.seconds)
+
+
+def scorer_at(path: Path, label: str = "") -> OpenScorer:
+    """Opens the classifier of lines at a path: a file of ours, or a Hugging Face folder.
+
+    Args:
+        label: of a folder: the label that is toxic; "" to find it.
+
+    Raises:
+        UserError: it is neither, or cannot be read.
+    """
+    if path.is_dir():
+        from arriero.evaluation.line_classifiers import open_line_classifier
+
+        return partial(open_line_classifier, path, label)
+    if label:
+        raise UserError(f"--toxic-label is for the labels of a folder; {path} has but one")
+    if not is_line_model(path):
+        read_line_model(path)  # says what is wrong with it
+    return partial(read_line_model, path)
+
+
+def _check_scores(toxicity: dict[str, int] | None, classifier: str) -> None:
+    if toxicity and toxicity["lines_without_a_number"] and not toxicity["lines"]:
+        raise UserError(
+            f"{classifier}: no number in 0 to 1 for any of {toxicity['lines_without_a_number']:,} "
+            "lines; name another classifier with --toxicity"
+        )

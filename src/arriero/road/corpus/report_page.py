@@ -1,0 +1,135 @@
+"""The page of `arriero corpus report`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from arriero.road.corpus.demographics_section import (
+    identities_section,
+    pronouns_section,
+    toxicity_section,
+)
+from arriero.road.corpus.language_section import language_section
+from arriero.road.corpus.paper_values import LANGUAGES, PRONOUNS, TOXIC
+from arriero.road.corpus.sources_section import removed_sections, sources_section
+from arriero.road.report.blocks import Cell, Section, Table, Tile, TileRow
+from arriero.road.report.drawing import SERIES
+from arriero.road.report.folder import RunFolder
+from arriero.road.report.page import render_page, write_page
+from arriero.road.report.wording import MISSING, count, duration, percent
+
+Json = Mapping[str, Any]
+
+
+def write_corpus_page(corpus: Path, figures: Json, seconds: Mapping[str, float]) -> Path:
+    """Write `report.html` into a corpus's folder; returns its path.
+
+    Args:
+        figures: what stands in analyses.json.
+        seconds: how long each analysis took.
+    """
+    sizes = figures["total"]["sizes"]
+    page = render_page(
+        RunFolder(corpus.resolve().name, {}, "", ()),
+        about="report of a corpus",
+        facts=[
+            ("documents", count(sizes["documents"])),
+            ("tokens", count(sizes["tokens"])),
+            ("characters", count(sizes["characters"])),
+            ("sources", str(len(figures["sources"]))),
+        ],
+        milestones=[],
+        tiles=list(_tiles(figures)),
+        sections=[
+            sources_section(figures),
+            *removed_sections(figures),
+            language_section(figures),
+            pronouns_section(figures),
+            identities_section(figures),
+            toxicity_section(figures),
+            _identifiers_section(figures),
+            _how_section(figures, seconds),
+        ],
+    )
+    return write_page(corpus / "report.html", page)
+
+
+def _tiles(figures: Json) -> Iterator[Tile]:
+    """Shares beside the paper's."""
+    total = figures["total"]
+    english = total["english"]["share"]
+    yield _tile("English documents", english, LANGUAGES["en"], "Table 10")
+    pronouns = total["pronouns"]
+    yield _tile("With any pronoun", pronouns["any"]["share"], PRONOUNS["any"], "Table 9a")
+    yield _tile("She, of the gendered", pronouns["she"]["share"], PRONOUNS["she"], "Table 9a")
+    if total["toxicity"]:
+        yield _tile("Toxic at 0.5 or above", total["toxicity"]["share"], TOXIC, "Figure 13", 2)
+
+
+def _tile(title: str, share: float | None, paper: float, where: str, digits: int = 1) -> Tile:
+    rows = [
+        TileRow("this corpus", percent(share, digits), SERIES[0], share or 0.0, None, None),
+        TileRow(f"the paper, {where}", percent(paper, digits), SERIES[1], paper, None, None),
+    ]
+    return Tile(title, percent(share, digits), "share of documents", "", rows)
+
+
+def _identifiers_section(figures: Json) -> Section:
+    sources = figures["sources"]
+    found = {name: source["build"]["identifiers"] or {} for name, source in sources.items()}
+    kinds = list(dict.fromkeys(kind for by_kind in found.values() for kind in by_kind))
+    title = "Personal identifiers"
+    if not kinds:
+        return Section("identifiers", title, "The build counted none of any kind.", [])
+    rows: list[list[str | Cell]] = [
+        [name, *(count(by_kind[kind]) if kind in by_kind else MISSING for kind in kinds)]
+        for name, by_kind in found.items()
+    ]
+    table = Table(
+        title="Found by pattern",
+        head=["source", *kinds],
+        rows=rows,
+        look="Patterns find what has the shape of an identifier; they cannot know whose it is. "
+        "The paper leaves out whole sites that are known to hold much of it.",
+        paper="Section 4.1",
+        is_wide=True,
+    )
+    lead = "Counted by the build, before any masking."
+    return Section("identifiers", title, lead, [table])
+
+
+def _how_section(figures: Json, seconds: Mapping[str, float]) -> Section:
+    how = figures["how"]
+    language, terms, pronouns = how["language"], how["terms"], how["pronouns"]
+    notes = {
+        "language": f"{language['model']}, threshold {language['threshold']:g}, on an excerpt of "
+        "at most 1,200 characters; code by the look of its lines",
+        "pronouns": f"{pronouns['name']} ({pronouns['sha256'][:12]})",
+        "identity terms": f"{terms['name']} ({terms['sha256'][:12]})",
+        "length and compression": "all documents",
+        "reading": "documents, decompressed",
+        "words": "of the English documents",
+    }
+    if toxicity := how["toxicity"]:
+        notes["toxicity"] = (
+            f"{toxicity['classifier']}, sample of {percent(toxicity['sample'], 0)}, "
+            f"seed {toxicity['seed']}"
+        )
+    rows: list[list[str | Cell]] = [
+        [step, notes.get(step, ""), duration(spent)]
+        for step, spent in sorted(seconds.items(), key=lambda item: -item[1])
+    ]
+    whole = sum(seconds.values())
+    table = Table(
+        title="Analyses and their time",
+        head=["analysis", "with what", "time"],
+        rows=[*rows, ["all", "", duration(whole)]],
+        look="Time summed over processes. All analyses see a document in one pass.",
+        has_total=True,
+        is_wide=True,
+        num_names=2,
+    )
+    lead = "Lists, models and thresholds decide what is found. These are the ones of this page."
+    return Section("how", "How it was measured", lead, [table])
