@@ -2,13 +2,16 @@
 
 A line looks like code if one of these holds:
 
-- it ends with `{`, `}`, `;`, `);`, `*/` or the like, or is brackets alone;
+- it ends with `{` or `}`, or is brackets alone, or opens a bracket at its end;
+- it ends with `;` and is no sentence: at most three words, or it assigns, calls or quotes;
 - it begins with a word of a programming language in its place: `def f(`, `import x`, `#include`,
-  `for (`, `return x`, `</div>`, `>>>`, `$ `;
-- it assigns (`x = 1`, `a[i] += 2`, `self.x: int = 3`), or is a call and nothing else (`f(x, y)`).
+  `for (`, `return x`, `fi`, `</div>`, `>>>`, `$ `;
+- it assigns (`x = 1`, `a[i] += 2`, `self.x: int = 3`), or is a call and nothing else (`f(x, y)`);
+- it has more than 300 characters, and one in 16 of them is one of `{}()[];=<>`: minified.
 
-Comments and the lines between are not, so a document is code if at least half of its lines with
-letters or brackets look like code, and at least three of them.
+Comments (lines that begin with `#`, `//`, `*` or `--`, and what stands between triple quotes) say
+nothing either way. A document is code if at least half of its other lines with letters or brackets
+look like code, at least a fifth of all, and at least three. Tables and configuration are not code.
 """
 
 from __future__ import annotations
@@ -17,11 +20,16 @@ import re
 
 MIN_LINES = 3
 MIN_SHARE = 0.5
+MIN_SHARE_OF_ALL = 0.2
 
 _NAME = r"[A-Za-z_$][\w$]*"
 _LINE_OF_CODE = re.compile(
-    rf"""\s*(?:
-      .*[{{}};]\s*(?://.*|\#.*|/\*.*)?                          # ends as C's family does
+    rf"""(?:
+      .*[{{}}]\s*(?://.*|\#.*|/\*.*)?                           # ends as C's family does
+    | (?:\S+\s+){{0,2}}\S*;\s*(?://.*|/\*.*)?
+    | .*(?:=|->|::|\w\(|["`]|'[;,)]|\w\[|\w<).*;\s*(?://.*|/\*.*)?
+    | (?:return|goto|import|using|typedef|extern|use|package|module)\s.*;
+    | [\w-]+\s*:\s*(?:\S+\s+){{0,5}}\S+;                        # a style
     | [\])}}]+[,;:]?                                            # brackets alone
     | .*(?:\[|\(|\{{)\s*                                        # opens a bracket
     | (?:async\s+)?def\s+{_NAME}\s*\(.*
@@ -38,6 +46,9 @@ _LINE_OF_CODE = re.compile(
     | (?:\}}\s*)?(?:if|for|while|switch|catch|else\s+if)\s*\(.*
     | return\b(?:\s+[\w.\[\]()'"+\-*/<>=!,: {{}}]+)?
     | (?:raise|yield|assert|del|print|echo)[\s(]+[\w'"({{\[].*[)\]'"\w]
+    | (?:fi|done|esac|then|do|else|end|begin)\s*;?
+    | if\s+\[.*
+    | .*(?:\$\{{\w|\$\(|"\$\w|\$[A-Z_]{{2,}}\b).*                  # a shell's variables
     | (?:let|const|var|val|mut)\s+.*=.*
     | (?:self|this)\.\w+.*
     | @{_NAME}(?:\.{_NAME})*(?:\(.*\))?
@@ -49,11 +60,15 @@ _LINE_OF_CODE = re.compile(
       (?:[-+*/%|&^]|//|\*\*|<<|>>)?=(?!=)\s*\S.*                # assigns
     | (?:await\s+)?{_NAME}(?:(?:\.|::|->){_NAME})*\(.*\)\s*[,.]?
     | ["']?[\w-]+["']?\s*:\s*.*,                                # an entry of a mapping
-    )\s*""",
+    )""",
     re.VERBOSE,
 )
 _COUNTS = re.compile(r"[^\W\d_]|[{}()\[\]]")
+_QUOTED = re.compile(r"(\"{3}|'{3}).*?\1", re.DOTALL)
+_COMMENT = re.compile(r"\s*(?:#(?!\s*(?:include|define|ifdef|ifndef|endif|pragma)\b)|//|/?\*|--)")
+_SIGNS = re.compile(r"[{}()\[\];=<>]")
 _LONGEST = 300
+_SIGNS_OF_MINIFIED = 1 / 16
 
 
 def is_code(text: str) -> bool:
@@ -65,10 +80,19 @@ def is_code(text: str) -> bool:
     False
     """
     lines = [line for line in text.splitlines() if _COUNTS.search(line)]
-    like_code = sum(looks_like_code(line) for line in lines)
-    return like_code >= MIN_LINES and like_code >= MIN_SHARE * len(lines)
+    told = [line for line in _without_quoted(text) if not _COMMENT.match(line)]
+    like_code = sum(map(looks_like_code, told))
+    return like_code >= max(MIN_LINES, MIN_SHARE * len(told), MIN_SHARE_OF_ALL * len(lines))
 
 
 def looks_like_code(line: str) -> bool:
-    """Whether a line looks like code; one of more than 300 characters never does."""
-    return len(line) <= _LONGEST and _LINE_OF_CODE.fullmatch(line) is not None
+    """Whether a line looks like code."""
+    line = line.strip()
+    if len(line) > _LONGEST:
+        return len(_SIGNS.findall(line)) >= _SIGNS_OF_MINIFIED * len(line)
+    return _LINE_OF_CODE.fullmatch(line) is not None
+
+
+def _without_quoted(text: str) -> list[str]:
+    plain = _QUOTED.sub("", text) if '"""' in text or "'''" in text else text
+    return [line for line in plain.splitlines() if _COUNTS.search(line)]

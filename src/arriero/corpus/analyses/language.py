@@ -26,6 +26,8 @@ Identify = Callable[[str], tuple[str, float]]
 """Text to (language, probability in [0, 1])."""
 
 _LABEL = "__label__"
+# ISO 639's code for "no linguistic content", which py3langid gives to tables of numbers and the like.
+_NO_LANGUAGE = "zxx"
 
 
 def identifier(model: Path | None = None) -> Identify:
@@ -40,7 +42,8 @@ def identifier(model: Path | None = None) -> Identify:
 def language_of(text: str, identify: Identify, threshold: float = THRESHOLD) -> str:
     """`code`, the code of a language, or `unknown` below the threshold.
 
-    A text without a letter is unknown, whatever the identifier says.
+    A text without a letter is unknown, whatever the identifier says, and so is one that it calls no
+    language at all (`zxx`).
     """
     part = excerpt(text)
     if is_code(part):
@@ -48,7 +51,8 @@ def language_of(text: str, identify: Identify, threshold: float = THRESHOLD) -> 
     if not any(letter.isalpha() for letter in part):
         return UNKNOWN
     language, probability = identify(part)
-    return language if probability >= threshold and math.isfinite(probability) else UNKNOWN
+    is_sure = probability >= threshold and math.isfinite(probability)
+    return language if is_sure and language != _NO_LANGUAGE else UNKNOWN
 
 
 def language_figures(counts: Counts, least: float = LEAST_SHARE) -> dict[str, Any]:
