@@ -26,7 +26,7 @@ Identify = Callable[[str], tuple[str, float]]
 """Text to (language, probability in [0, 1])."""
 
 _LABEL = "__label__"
-# ISO 639's code for "no linguistic content", which py3langid gives to tables of numbers and the like.
+# ISO 639's code for "no linguistic content": py3langid says so of tables of numbers and the like.
 _NO_LANGUAGE = "zxx"
 
 
