@@ -172,7 +172,7 @@ def _input(path: Path, root: Path, source: SourceConfig, *, named: bool) -> Inpu
             raise UserError(f"{path}: its name tells no format; say format = for its source")
         return InputFile(str(path), relative, "", 0, "", "no known format")
     try:
-        size, digest = path.stat().st_size, _digest(path)
+        size, digest = path.stat().st_size, digest_of(path)
     except OSError as error:
         why = f"not readable ({error.strerror or error})"
         return InputFile(str(path), relative, "", 0, "", why)
@@ -186,7 +186,8 @@ def _stays_inside(path: Path, root: Path) -> bool:
         return False
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """XXH3 of a file's bytes."""
     digest = xxhash.xxh3_128()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES * 4):
