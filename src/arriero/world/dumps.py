@@ -1,0 +1,3 @@
+"""Placeholder."""
+from pathlib import Path
+def write_dumps(folder: Path, documents: int, seed: int) -> None: ...
