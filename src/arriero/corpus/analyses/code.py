@@ -2,7 +2,8 @@
 
 A line looks like code if one of these holds:
 
-- it ends with `{`, `}`, `;`, `);`, `*/` or the like, or is brackets alone;
+- it ends with `{` or `}`, is brackets alone, or ends with `;` and has a bracket, an operator or a
+  quotation mark in it, or three words at most;
 - it begins with a word of a programming language in its place: `def f(`, `import x`, `#include`,
   `for (`, `return x`, `</div>`, `>>>`, `$ `;
 - it assigns (`x = 1`, `a[i] += 2`, `self.x: int = 3`), or is a call and nothing else (`f(x, y)`).
@@ -21,7 +22,9 @@ MIN_SHARE = 0.5
 _NAME = r"[A-Za-z_$][\w$]*"
 _LINE_OF_CODE = re.compile(
     rf"""\s*(?:
-      .*[{{}};]\s*(?://.*|\#.*|/\*.*)?                          # ends as C's family does
+      .*[{{}}]\s*(?://.*|\#.*|/\*.*)?                           # a block begins or ends
+    | (?:.*[()\[\]{{}}=<>*&$+"'].*|\S+(?:\s\S+){{0,2}});\s*(?://.*|/\*.*)?
+                                                              # a statement of C's family
     | [\])}}]+[,;:]?                                            # brackets alone
     | .*(?:\[|\(|\{{)\s*                                        # opens a bracket
     | (?:async\s+)?def\s+{_NAME}\s*\(.*
@@ -36,7 +39,7 @@ _LINE_OF_CODE = re.compile(
     | \#!.*
     | (?:if|elif|for|while|with|except|try|else|finally|switch|case)\b.*:
     | (?:\}}\s*)?(?:if|for|while|switch|catch|else\s+if)\s*\(.*
-    | return\b(?:\s+[\w.\[\]()'"+\-*/<>=!,: {{}}]+)?
+    | return(?:\s+[^\s,]+|\s.*[()\[\]{{}}=<>*/+].*)?
     | (?:raise|yield|assert|del|print|echo)[\s(]+[\w'"({{\[].*[)\]'"\w]
     | (?:let|const|var|val|mut)\s+.*=.*
     | (?:self|this)\.\w+.*
