@@ -1,15 +1,13 @@
-"""How often a document's language is told rightly, on one text in many languages.
+"""How well the languages of documents are told: accuracy on udhr for the 30 largest languages.
 
-    python benchmarks/languages.py udhr2.zip [--model lid.176.bin] [--code FOLDER] [--prose FOLDER]
+    python benchmarks/languages.py UDHR [--model lid.176.bin] [--lengths 60 200 1200]
 
-udhr2.zip is the Universal Declaration of Human Rights as NLTK has it, a file a language in UTF-8.
-It is read as documents of three sizes: single paragraphs of 60 characters or more, paragraphs in a
-row of 1,000 or more, and whole. The thirty languages are those with the most speakers, first and
-second language together, that the archive has; beside them stand those of the paper's Table 10.
-A document is right, unknown (below the threshold) or wrong; bokmål counts as Norwegian, `no`.
-
---code and --prose: how many of the files below a folder are told as code, by the ends of their
-names.
+UDHR is nltk's `udhr2.zip` or a folder of its files: the same declaration in many languages, one a
+file. Each is cut into pieces of about so many characters, between words, and every piece is asked
+for as a document would be. The languages are the 30 with the most speakers, second language
+included, of those that have a file there (Telugu, Cantonese, Wu and Egyptian Arabic have none);
+where a language has several files, one is taken. An answer counts as right if it is the language,
+whatever its probability; `known` is the share of pieces with a probability of 0.5 or more.
 """
 
 from __future__ import annotations
@@ -21,119 +19,76 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from arriero.corpus.analyses.language import CODE, THRESHOLD, UNKNOWN, identifier, language_of
+from arriero.corpus.analyses.code import is_code
+from arriero.corpus.analyses.language import THRESHOLD, Identify, identifier
 
-# By speakers, the most first; orders differ between counts, the set hardly does. Telugu, Wu,
-# Cantonese and the spoken Arabics are not in the archive.
-LARGEST = {
-    "eng": "en", "cmn_hans": "zh", "hin": "hi", "spa": "es", "arb": "ar", "fra": "fr",
-    "ben": "bn", "por_BR": "pt", "rus": "ru", "ind": "id", "urd": "ur", "deu": "de", "jpn": "ja",
-    "pcm": "pcm", "mar": "mr", "vie": "vi", "hau_NG": "ha", "tur": "tr", "swh": "sw",
-    "tgl": "tl", "tam": "ta", "pnb": "pnb", "kor": "ko", "pes_1": "fa", "jav": "jv", "ita": "it",
-    "guj": "gu", "tha": "th", "amh": "am", "kan": "kn",
+# By speakers. The code of the file, and the codes that an identifier may answer with.
+LANGUAGES = {
+    "eng": "en", "cmn_hans": "zh", "hin": "hi", "spa": "es", "fra": "fr", "arb": "ar",
+    "ben": "bn", "por_BR": "pt", "rus": "ru", "urd": "ur", "ind": "id", "deu": "de", "jpn": "ja",
+    "pcm": "pcm", "mar": "mr", "tur": "tr", "tam": "ta", "vie": "vi", "tgl": "tl",
+    "kor": "ko", "pes_1": "fa", "hau_NG": "ha", "swh": "sw", "jav": "jv", "ita": "it",
+    "pnb": "pnb", "guj": "gu", "tha": "th", "amh": "am", "kan": "kn",
 }  # fmt: skip
-TABLE_10 = {
-    "eng": "en", "deu": "de", "fra": "fr", "swe": "sv", "cmn_hans": "zh", "spa": "es", "rus": "ru",
-    "nld": "nl", "ita": "it", "jpn": "ja", "pol": "pl", "por_PT": "pt", "vie": "vi", "ukr": "uk",
-    "kor": "ko", "cat": "ca", "srp_cyrl": "sr", "ind": "id", "ces": "cs", "fin": "fi",
-    "hun": "hu", "nob": "no", "ron": "ro", "bul": "bg", "dan": "da", "slv": "sl", "hrv": "hr",
-}  # fmt: skip
-SIZES = {"paragraphs": 60, "1,000 characters": 1_000, "whole": 0}
+NUM_LANGUAGES = 30
 
 
-def documents(text: str, least: int) -> Iterator[str]:
-    """Lines of at least so many characters, or lines in a row that have them; 0: all in one."""
-    lines = [line for raw in text.splitlines() if (line := raw.strip())]
-    if not least:
-        yield "\n".join(lines)
-    elif least < 1_000:
-        yield from (line for line in lines if len(line) >= least)
-    else:
-        piece: list[str] = []
-        for line in lines:
-            piece.append(line)
-            if sum(map(len, piece)) >= least:
-                yield "\n".join(piece)
-                piece = []
+def pieces(text: str, length: int) -> Iterator[str]:
+    """Runs of whole words of about so many characters; scripts without blanks are cut anywhere."""
+    text = " ".join(text.split())
+    start = 0
+    while start < len(text):
+        end = text.find(" ", start + length)
+        end = start + length if end < 0 or end > start + 2 * length else end
+        if len(piece := text[start:end].strip()) >= length / 2:
+            yield piece
+        start = end
 
 
-def measure(archive: Path, wanted: dict[str, str], model: Path | None, threshold: float) -> None:
-    """A line a language, and a last one of all: mean over languages, then over documents."""
-    identify = identifier(model)
-    print("language  " + "  ".join(f"{size:>24}" for size in SIZES) + "  taken for instead")
-    shares: dict[str, list[float]] = {size: [] for size in SIZES}
-    totals: dict[str, Counter[str]] = {size: Counter() for size in SIZES}
-    characters, seconds = 0, 0.0
-    for member, language in wanted.items():
-        with zipfile.ZipFile(archive) as opened:
-            text = opened.read(f"udhr2/{member}.txt").decode("utf-8")
-        cells: list[str] = []
-        mistakes: Counter[str] = Counter()
-        for size, least in SIZES.items():
-            found: Counter[str] = Counter()
-            for document in documents(text, least):
-                began = time.perf_counter()
-                said = language_of(document, identify, threshold)
-                seconds += time.perf_counter() - began
-                characters += len(document)
-                kind = "right" if said == language else UNKNOWN if said == UNKNOWN else "wrong"
-                found[kind] += 1
-                if kind == "wrong":
-                    mistakes[said] += 1
-            number = found.total()
-            shares[size].append(found["right"] / max(1, number))
-            totals[size].update(found)
-            cells.append(f"{found['right']:4} of {number:<4}, {found[UNKNOWN]:3} unknown")
-        instead = ", ".join(f"{name} {number}" for name, number in mistakes.most_common(3))
-        print(f"{member:<9} " + "  ".join(f"{cell:>24}" for cell in cells) + f"  {instead}")
-    for size in SIZES:
-        counts, number = totals[size], totals[size].total()
-        mean = sum(shares[size]) / len(shares[size])
-        print(
-            f"{size}: mean of {len(wanted)} languages {mean:.2%}; of {number} documents "
-            f"{counts['right'] / number:.2%} right, {counts[UNKNOWN] / number:.2%} unknown, "
-            f"{counts['wrong'] / number:.2%} wrong"
-        )
-    documents_seen = sum(counts.total() for counts in totals.values())
+def texts(path: Path) -> dict[str, str]:
+    """The text of each file by its code."""
+    if path.is_dir():
+        return {file.stem: file.read_text(encoding="utf-8") for file in path.glob("*.txt")}
+    with zipfile.ZipFile(path) as archive:
+        return {
+            Path(name).stem: archive.read(name).decode("utf-8")
+            for name in archive.namelist()
+            if name.endswith(".txt")
+        }
+
+
+def measure(found: dict[str, str], identify: Identify, length: int) -> None:
+    """Print accuracy by language and over all."""
+    print(f"\npieces of about {length} characters\nlanguage  pieces  right  known  taken for")
+    shares: list[float] = []
+    number, right, known, seconds = 0, 0, 0, 0.0
+    for code, wanted in [pair for pair in LANGUAGES.items() if pair[0] in found][:NUM_LANGUAGES]:
+        cut = list(pieces(found[code], length))
+        started = time.process_time()
+        answers = [("code", 1.0) if is_code(piece) else identify(piece) for piece in cut]
+        seconds += time.process_time() - started
+        hits = sum(language == wanted for language, _ in answers)
+        sure = sum(probability >= THRESHOLD for _, probability in answers)
+        wrong = Counter(language for language, _ in answers if language != wanted)
+        listed = ", ".join(f"{name} {times}" for name, times in wrong.most_common(3))
+        print(f"{wanted:8}  {len(cut):6}  {hits / len(cut):5.1%}  {sure / len(cut):5.1%}  {listed}")
+        shares.append(hits / len(cut))
+        number, right, known = number + len(cut), right + hits, known + sure
     print(
-        f"{documents_seen / seconds:,.0f} documents a second, of {characters / documents_seen:,.0f} "
-        "characters in the mean\n"
+        f"all {len(shares)}: mean accuracy {sum(shares) / len(shares):.2%}, of all pieces "
+        f"{right / number:.2%}, known {known / number:.2%}, {number / seconds:,.0f} pieces/s of CPU"
     )
-
-
-def measure_code(folder: Path, model: Path | None) -> None:
-    """The share of a folder's text files that are told as code, by the end of their names."""
-    identify = identifier(model)
-    found: dict[str, Counter[str]] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            continue
-        if text.strip():
-            found.setdefault(path.suffix or "no end", Counter())[language_of(text, identify)] += 1
-    for suffix, counts in sorted(found.items()):
-        others = Counter({name: n for name, n in counts.items() if name != CODE})
-        rest = ", ".join(f"{name} {number}" for name, number in others.most_common(4))
-        print(f"{suffix}: {counts[CODE]} of {counts.total()} code; {rest}")
-    print()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("archive", type=Path)
+    parser.add_argument("udhr", type=Path)
     parser.add_argument("--model", type=Path, help="a fastText model; default: py3langid")
-    parser.add_argument("--threshold", type=float, default=THRESHOLD)
-    parser.add_argument("--code", type=Path, action="append", default=[])
-    parser.add_argument("--prose", type=Path, action="append", default=[])
+    parser.add_argument("--lengths", type=int, nargs="+", default=[60, 200, 1200])
     options = parser.parse_args()
-    for title, wanted in (("Most speakers", LARGEST), ("Table 10", TABLE_10)):
-        print(f"{title}: {len(wanted)} languages")
-        measure(options.archive, wanted, options.model, options.threshold)
-    for title, folders in (("Code", options.code), ("Prose", options.prose)):
-        for folder in folders:
-            print(f"{title}: {folder.name}")
-            measure_code(folder, options.model)
+    found, identify = texts(options.udhr), identifier(options.model)
+    for length in options.lengths:
+        measure(found, identify, length)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ _LINE_OF_CODE = re.compile(
     | \#!.*
     | (?:if|elif|for|while|with|except|try|else|finally|switch|case)\b.*:
     | (?:\}}\s*)?(?:if|for|while|switch|catch|else\s+if)\s*\(.*
-    | return\b(?:\s+[\w.\[\]()'"+\-*/<>=!,: {{}}]+)?
+    | return(?:\s+[^\s,]+|\s.*[()\[\]{{}}=<>*/+].*)?
     | (?:raise|yield|assert|del|print|echo)[\s(]+[\w'"({{\[].*[)\]'"\w]
     | (?:fi|done|esac|then|do|else|end|begin)\s*;?
     | if\s+\[.*
