@@ -127,9 +127,10 @@ def _table(given: list[str]) -> dict[str, str]:
 def _print_summary(facts: dict[str, Any], root: Path) -> None:
     for name, source in facts["sources"].items():
         mix = source["mix"]
+        share = f"share {mix['share']:.1%}, {mix['epochs']:.2f} epochs"
         print(
             f"{name}: {source['kept']['documents']:,} of {source['read']['documents']:,} "
-            f"documents, {source['tokens']:,} tokens, share {mix['share']:.1%}, {mix['epochs']:.2f} epochs"
+            f"documents, {source['tokens']:,} tokens, {share}"
         )
         for problem in source["problems"]:
             places = ", ".join(map(str, problem["places"]))

@@ -10,7 +10,7 @@ from typing import Any
 
 import xxhash
 
-from arriero.corpus.config import CorpusRecipe, SourceConfig
+from arriero.corpus.config import CorpusRecipe, RulesConfig, SourceConfig
 from arriero.corpus.html import extractor_name
 from arriero.corpus.identifiers import mask_identifiers
 from arriero.corpus.listing import Unit
@@ -42,12 +42,13 @@ def stage(units: Sequence[Unit], recipe: CorpusRecipe, root: Path) -> Stage:
     keys: dict[str, str] = {}
     for unit in units:
         source = recipe.sources[unit.source]
-        how = source.model_dump(exclude={"paths", "weight"})
+        how = source.model_dump(exclude={"paths", "weight", "rules"})
         files = [[file.name, file.format, file.digest, file.problem] for file in unit.files]
         keys[unit.name] = hash_of(
             NAME, unit.source, how, files, sorted(shared), extractor, recipe.strict,
-            recipe.max_line_megabytes, recipe.normalise.model_dump(), recipe.rules.model_dump(),
-            recipe.identifiers.model_dump(), sorted(withdrawn.get(unit.name, ())),
+            recipe.max_line_megabytes, recipe.normalise.model_dump(),
+            recipe.rules_of(unit.source).model_dump(), recipe.identifiers.model_dump(),
+            sorted(withdrawn.get(unit.name, ())),
         )  # fmt: skip
     return Stage(NAME, clean, keys)
 
@@ -68,7 +69,7 @@ def clean(context: Context, name: str) -> list[Path]:
     sites = read_sites((*recipe.excluded_sites, *source.excluded_sites), recipe.excluded_site_files)
     withdrawn = withdrawn_ids(context.root).get(name, frozenset())
     paths = {part: Path(NAME, f"{name}.{part}.jsonl.zst") for part in ("kept", "removed")}
-    counts = Counts()
+    counts, rules = Counts(), recipe.rules_of(unit.source)
     with (
         row_writer(context.root / paths["kept"]) as keep,
         row_writer(context.root / paths["removed"]) as remove,
@@ -77,7 +78,7 @@ def clean(context: Context, name: str) -> list[Path]:
             if row["id"] in withdrawn:
                 counts.withdrawn += 1
                 continue
-            if _judge(row, sites, recipe, counts):
+            if _judge(row, sites, recipe, rules, counts):
                 keep(row)
             else:
                 remove(row)
@@ -161,7 +162,11 @@ def _note(counts: Counts, file: str, problem: Problem) -> None:
 
 
 def _judge(
-    row: dict[str, Any], sites: frozenset[str], recipe: CorpusRecipe, counts: Counts
+    row: dict[str, Any],
+    sites: frozenset[str],
+    recipe: CorpusRecipe,
+    rules: RulesConfig,
+    counts: Counts,
 ) -> bool:
     """Normalise, judge and mask a document in place; whether it stays."""
     size = len(row["text"])
@@ -172,7 +177,7 @@ def _judge(
         return False
     row["text"], changes = normalised(row["text"], recipe.normalise)
     counts.changed.update(changes)
-    rule, detail = objection(row["text"], recipe.rules)
+    rule, detail = objection(row["text"], rules)
     if rule:
         _remove(row, rule, detail, size, counts)
         row.update(rule=rule, detail=detail)

@@ -50,6 +50,9 @@ class SourceConfig(_Keys):
         default=20_000, ge=0, description="piece of a text or markdown file; 0 takes it whole"
     )
     excluded_sites: Texts = Field(default=(), description="for this source only")
+    rules: dict[str, float | int | tuple[str, ...]] = Field(
+        default_factory=dict, description="thresholds that are others for this source"
+    )
 
 
 class NormaliseConfig(_Keys):
@@ -221,6 +224,18 @@ class CorpusRecipe(_Keys):
         if len({name.casefold() for name in value}) < len(value):
             raise ValueError("two names of sources differ by their capitals only")
         return value
+
+    @model_validator(mode="after")
+    def _rules_of_sources_fit(self) -> CorpusRecipe:
+        for name, source in self.sources.items():
+            if unknown := source.rules.keys() - RulesConfig.model_fields.keys():
+                raise ValueError(f"sources.{name}.rules: unknown key {min(unknown)}")
+            self.rules_of(name)
+        return self
+
+    def rules_of(self, name: str) -> RulesConfig:
+        """The rules with what is another for a source."""
+        return RulesConfig.model_validate(self.rules.model_dump() | self.sources[name].rules)
 
     def weight_of(self, name: str) -> float | None:
         """A source's weight, wherever it stands."""
