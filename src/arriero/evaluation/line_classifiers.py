@@ -35,6 +35,7 @@ class LineClassifier:
     tokenizer: Any
     label: int
     is_sigmoid: bool
+    about: str = ""
 
     @torch.no_grad()
     def score(self, lines: Sequence[str]) -> list[float]:

@@ -26,31 +26,37 @@ def all_figures(
     removal: Removal,
     record: Mapping[str, SourceRecord],
     classifier: str,
+    about: str = "",
 ) -> dict[str, Any]:
     """What stands in analyses.json. The same corpus and settings give the same.
 
     Args:
         by_source: counts of `survey`.
         classifier: the name of the toxicity classifier, "" if there was none.
+        about: what is known of how good that is.
     """
     total = added(by_source.values())
     names = list(dict.fromkeys([*record, *by_source, *removal.by_source]))
     tokens = {name: record[name].tokens if name in record else None for name in names}
     known = [number for number in tokens.values() if number is not None]
     whole = sum(known) if len(known) == len(names) and names else None
+    removed = {
+        name: _with_characters(removal.by_source.get(name, Counter()), record.get(name))
+        for name in names
+    }
     return {
         "version": VERSION,
-        "how": _how(settings, classifier),
+        "how": _how(settings, classifier, about),
         "total": _figures(total, settings, whole, classifier),
         "sources": {
             name: {
                 **_figures(by_source.get(name, Counter()), settings, tokens[name], classifier),
                 "build": asdict(record.get(name, SourceRecord())),
-                "removed": _removed(removal.by_source.get(name)),
+                "removed": _removed(removed[name]),
             }
             for name in names
         },
-        "removed": _removed(added(removal.by_source.values())),
+        "removed": _removed(added(removed.values())),
         "examples": removal.examples,
     }
 
@@ -71,10 +77,16 @@ def _figures(
     }
 
 
-def _removed(counts: Counts | None) -> dict[str, dict[str, int]]:
+def _with_characters(counts: Counts, record: SourceRecord | None) -> Counts:
+    """Characters as the build read them: of an excluded site's pages it keeps no text."""
+    known = record.removed if record else {}
+    return Counter(
+        counts | {("characters", rule): characters for rule, (_, characters) in known.items()}
+    )
+
+
+def _removed(counts: Counts) -> dict[str, dict[str, int]]:
     """Documents and characters by rule, the rule that removed most first."""
-    if counts is None:
-        return {}
     rules = {key[1]: number for key, number in counts.items() if key[0] == "documents"}
     return {
         rule: {"documents": number, "characters": counts[("characters", rule)]}
@@ -82,7 +94,7 @@ def _removed(counts: Counts | None) -> dict[str, dict[str, int]]:
     }
 
 
-def _how(settings: Settings, classifier: str) -> dict[str, Any]:
+def _how(settings: Settings, classifier: str, about: str) -> dict[str, Any]:
     terms, pronouns = settings.terms, settings.pronouns
     model: Path | None = settings.language_model
     return {
@@ -99,6 +111,7 @@ def _how(settings: Settings, classifier: str) -> dict[str, Any]:
         },
         "toxicity": {
             "classifier": classifier,
+            "about": about,
             "sample": settings.toxicity_rate,
             "seed": settings.seed,
         }

@@ -43,6 +43,18 @@ class LineModel:
     facts: Mapping[str, Any]
     name: str = ""
 
+    @property
+    def about(self) -> str:
+        """What it reached on the lines that were held out."""
+        try:
+            held = self.facts["held_out"]
+            return (
+                f"accuracy {held['accuracy']:.1%} and AUC {held['auc']:.3f} on the "
+                f"{held['lines']:,} lines held out of its training"
+            )
+        except (TypeError, KeyError, ValueError):
+            return ""  # the file was written by other hands
+
     def score(self, lines: Sequence[str]) -> list[float]:
         """The probability of each line, in [0, 1]; what else is asked along does not matter."""
         return [

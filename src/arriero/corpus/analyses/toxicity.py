@@ -33,6 +33,11 @@ class LineScorer(Protocol):
         """What it is, for the page."""
         ...
 
+    @property
+    def about(self) -> str:
+        """What is known of how good it is; "" if nothing is."""
+        ...
+
     def score(self, lines: Sequence[str]) -> list[float]:
         """One number in [0, 1] a line; what is no such number counts as no answer."""
         ...

@@ -73,7 +73,10 @@ def identities_section(figures: Json) -> Section:
             "On several axes in the list, counted on the one with the fewest terms: "
             f"{_listed(sorted({term for term, _ in how['duplicates']}))}."
         )
-    notes.append("Small lists find less than large ones, so compare with care.")
+    notes.append(
+        "Words are counted, not what they mean: in old books gay and queer say something else. "
+        "Small lists find less than large ones, so compare with care."
+    )
     return Section("identities", "Identity terms", " ".join(notes), blocks)
 
 
@@ -112,9 +115,10 @@ def toxicity_section(figures: Json) -> Section:
             "Hugging Face sequence classifier, or a file of `arriero corpus train-toxicity`."
         )
         return Section("toxicity", title, lead, [])
+    about = f" ({how['about']})" if how["about"] else ""
     lead = (
-        f"Measured, never filtered. Each line is scored by {how['classifier']}; a document has the "
-        f"mean of its lines. Looked at: {count(row['documents'])} documents, a sample of "
+        f"Measured, never filtered. Each line is scored by {how['classifier']}{about}; a document "
+        f"has the mean of its lines. Looked at: {count(row['documents'])} documents, a sample of "
         f"{percent(how['sample'], 0)} of the English ones, with {count(row['lines'])} lines."
     )
     if row["lines_without_a_number"] or row["documents_without_a_score"]:

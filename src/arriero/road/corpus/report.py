@@ -26,10 +26,11 @@ def report_corpus(corpus: Path, settings: Settings, say: Callable[[str], None]) 
         UserError: the corpus is not built or damaged, or a model cannot be read.
     """
     record = read_record(corpus)
-    classifier = settings.open_scorer().name if settings.open_scorer else ""
+    scorer = settings.open_scorer() if settings.open_scorer else None
+    classifier, about = (scorer.name, scorer.about) if scorer else ("", "")
     done = survey(corpus, settings, say)
     removal = read_removed(corpus, settings.seed)
-    figures = all_figures(done.by_source, settings, removal, record, classifier)
+    figures = all_figures(done.by_source, settings, removal, record, classifier, about)
     _check_scores(figures["total"]["toxicity"], classifier)
     write_json(corpus / "analyses.json", figures)
     return write_corpus_page(corpus, figures, done.seconds)

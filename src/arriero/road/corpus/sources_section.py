@@ -109,6 +109,9 @@ def removed_sections(figures: Json) -> list[Section]:
         f"Of {count(total)} documents {count(kept)} stayed. Nothing was removed for its toxicity."
     )
     blocks: list[Block] = [_funnel(removed, total), _losses(figures)]
+    withdrawn = sum(source["build"]["withdrawn"] for source in figures["sources"].values())
+    if withdrawn:
+        lead += f" {count(withdrawn)} more were withdrawn by hand and count nowhere."
     bad = _bad_input(figures["sources"])
     sections = [Section("removed", "What was removed", lead, [*blocks, *bad])]
     if figures["examples"]:
@@ -175,14 +178,14 @@ def _bad_input(sources: Json) -> Iterator[Table]:
     rows: list[list[str | Cell]] = [
         [name, reason, count(number)]
         for name, source in sources.items()
-        for reason, number in (source["build"]["bad"] or {}).items()
+        for reason, number in source["build"]["problems"].items()
     ]
     if rows:
         yield Table(
-            title="Input of no use",
+            title="Input with a fault",
             head=["source", "reason", "how often"],
             rows=rows,
-            look="Files and rows that never became documents.",
+            look="Files and rows that were skipped or mended; build.json names the places.",
             num_names=2,
         )
 
