@@ -28,7 +28,7 @@ def identify() -> Identify:
 
 SENTENCES = {
     "en": "The river was cold, and nobody had crossed it since the old bridge fell down in March.",
-    "de": "Der Fluss war kalt, und niemand hatte ihn überquert, seit die alte Brücke eingestürzt war.",
+    "de": "Der Fluss war kalt, und niemand hatte ihn überquert, seit die Brücke einstürzte.",
     "fr": "La rivière était froide et personne ne l'avait traversée depuis la chute du vieux pont.",
     "es": "El río estaba frío y nadie lo había cruzado desde que se cayó el viejo puente en marzo.",
     "ru": "Река была холодной, и никто не переходил её с тех пор, как рухнул старый мост.",
@@ -79,9 +79,9 @@ def test_an_excerpt_sees_beginning_middle_and_end() -> None:
 
 CODE = {
     "python": "import os\n\n\ndef area(r):\n    # a circle\n    pi = 3.14\n    return pi * r * r\n",
-    "c": "#include <stdio.h>\nint main(void) {\n    printf(\"hi\\n\");\n    return 0;\n}\n",
+    "c": '#include <stdio.h>\nint main(void) {\n    printf("hi\\n");\n    return 0;\n}\n',
     "javascript": "const a = [1, 2];\nfor (const x of a) {\n  console.log(x);\n}\n",
-    "html": "<html>\n<body>\n<p class=\"a\">hello</p>\n</body>\n</html>\n",
+    "html": '<html>\n<body>\n<p class="a">hello</p>\n</body>\n</html>\n',
     "sql": "SELECT name FROM people;\nINSERT INTO people VALUES (1);\nDELETE FROM people;\n",
     "session": ">>> x = 1\n>>> x + 1\n2\n>>> print(x)\n1\n",
     "json": '{\n  "name": "a",\n  "size": 3,\n  "list": [\n    1\n  ]\n}\n',

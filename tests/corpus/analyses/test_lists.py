@@ -130,7 +130,7 @@ def test_lists_of_terms_in_the_wrong_format(tmp_path: Path, value: Any, problem:
         ({"genders": []}, '"genders" should map'),
         ({"genders": {"she": ["she"], "he": []}}, '"he" of "genders" is empty'),
         ({"genders": {"she": "she"}}, '"she" should be a list of words'),
-        ({"persons": {"first": ["I am"]}}, "'i am' in \"first\" of \"persons\" is no single word"),
+        ({"persons": {"first": ["I am"]}}, '\'i am\' in "first" of "persons" is no single word'),
         ({"persons": {}}, '"first" should be a list'),
         ({"not_in_capitals": "us"}, '"not_in_capitals" should be a list'),
     ],
