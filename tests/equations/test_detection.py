@@ -8,6 +8,7 @@ from arriero.equations.detection import (
     Detection,
     detection_at,
     detection_curve,
+    roc_auc,
     threshold_for,
     unsafe_recall,
 )
@@ -66,3 +67,23 @@ def test_nothing_to_find() -> None:
     assert threshold_for(detection_curve([0.1, 0.9], [True, True])) is None
     with pytest.raises(ValueError, match="zip"):
         detection_at([0.5], [], 0.5)
+
+
+def test_area_under_the_roc_curve() -> None:
+    assert roc_auc([0.9, 0.4, 0.4, 0.1], [True, False, True, False]) == 0.875
+    assert roc_auc([1.0, 0.0], [False, True]) == 0
+    assert roc_auc([0.5] * 4, [True, False, False, True]) == 0.5
+    source = random.Random(1)
+    scores = [round(source.random(), 1) for _ in range(120)]  # with ties
+    labels = [source.random() < 0.3 for _ in scores]
+    pairs = [
+        1.0 if positive > negative else 0.5 if positive == negative else 0.0
+        for positive, is_positive in zip(scores, labels, strict=True)
+        if is_positive
+        for negative, other in zip(scores, labels, strict=True)
+        if not other
+    ]
+    assert roc_auc(scores, labels) == pytest.approx(sum(pairs) / len(pairs), abs=1e-12)
+    for wrong in ([True, True], [False, False], [True]):
+        with pytest.raises(ValueError, match=r"needed|labels"):
+            roc_auc([0.1, 0.2], wrong)

@@ -28,7 +28,7 @@ def identify() -> Identify:
 
 SENTENCES = {
     "en": "The river was cold, and nobody had crossed it since the old bridge fell down in March.",
-    "de": "Der Fluss war kalt, und niemand hatte ihn überquert, seit die alte Brücke einstürzte.",
+    "de": "Der Fluss war kalt, und niemand hatte ihn überquert, seit die Brücke einstürzte.",
     "fr": "La rivière était froide et personne ne l'avait traversée depuis la chute du vieux pont.",
     "es": "El río estaba frío y nadie lo había cruzado desde que se cayó el viejo puente en marzo.",
     "ru": "Река была холодной, и никто не переходил её с тех пор, как рухнул старый мост.",
