@@ -40,10 +40,18 @@ def corpus(tmp_path: Path) -> Path:
         document("g3", ENGLISH, rule="duplicate", detail="of w0"),
     ]
     facts = {
-        "web": {"target": 0.75, "reached": 0.74, "epochs": 2.0, "identifiers": {"email": 3},
-                "bad": {"bad UTF-8": 1}},
-        "code": {"target": 0.25, "reached": 0.26, "epochs": 1.0, "identifiers": {"email": 0}},
-    }  # fmt: skip
+        "web": {
+            "mix": {"weight": 0.75, "share": 0.74, "sampled": 2_400, "epochs": 2.0},
+            "identifiers": {"email": {"documents": 2, "found": 3}},
+            "masked": {"email": 2},
+            "problems": [
+                {"file": "a.jsonl", "reason": "bad UTF-8", "count": 1, "places": [7], "detail": ""},
+                {"file": "b.jsonl", "reason": "bad UTF-8", "count": 4, "places": [], "detail": ""},
+            ],
+            "withdrawn": 1,
+        },
+        "code": {"mix": {"weight": 0.25, "share": 0.26, "sampled": 12, "epochs": 1.0}},
+    }
     code = [document("d", "import os\n\ndef f(x):\n    return x\n", "code")]
     return build(
         tmp_path / "corpus",
@@ -103,7 +111,9 @@ def test_figures_and_page_by_hand(corpus: Path, capsys: pytest.CaptureFixture[st
         "christian 20 100.0% 33.2%",
         "Of 64 documents 61 stayed", "duplicate −2 (3.12%)",
         "74.0% of the mix · target 75.0% · read 2 times",
-        "<b>buy</b> & buy", "2 words", "bad UTF-8",
+        "<b>buy</b> & buy", "2 words", "web bad UTF-8 5",
+        "1 more were withdrawn by hand",
+        "web 3 2 documents", "Masked: email in 2 documents.",
         "Not measured: no classifier was named",
         "py3langid, threshold 0.5",
         "black, straight, white",
@@ -191,6 +201,7 @@ def test_what_a_user_can_mend_is_one_line(
         ([*train, rows_file, "--out", out, "--held-out", "1"], "--held-out 1"),
         ([*train, rows_file, "--out", out, "--epochs", "0"], "--epochs 0"),
     ]
+    capsys.readouterr()  # what writing the classifier said
     for command, problem in cases:
         assert main(command) == 2, command
         error = capsys.readouterr().err
