@@ -25,14 +25,14 @@ class Verbs:
         asked: the one that the command line names; others need no costly options.
     """
 
-    def __init__(self, parser: Parser, asked: str | None) -> None:
+    def __init__(self, parser: Parser, asked: str | None, prefix: str = "") -> None:
         self._parsers: Any = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-        self.asked = asked
+        self.asked, self._prefix = asked, prefix
 
     def add(self, name: str, text: str, act: Act) -> Parser:
         """A verb that calls `act` with its options."""
         added: Parser = self._parsers.add_parser(
             name, help=text, description=text, allow_abbrev=False
         )
-        added.set_defaults(act=act, verb=name)
+        added.set_defaults(act=act, verb=self._prefix + name)
         return added

@@ -208,7 +208,7 @@ def _is_data(file: Path, folder: Path) -> bool:
     parts = file.relative_to(folder).parts
     if not file.is_file() or any(part.startswith(".") for part in parts):
         return False
-    if _ABOUT_THE_FOLDER.fullmatch(file.name):
+    if describes_folder(file.name):
         return False
     if is_parquet(file):
         return True
@@ -216,6 +216,11 @@ def _is_data(file: Path, folder: Path) -> bool:
         return bool(read_head(file, 8192))
     except UserError:
         return _looks_compressed(file)
+
+
+def describes_folder(name: str) -> bool:
+    """Whether a file of this name tells about its folder and is no data, such as README."""
+    return _ABOUT_THE_FOLDER.fullmatch(name) is not None
 
 
 def _looks_compressed(file: Path) -> bool:

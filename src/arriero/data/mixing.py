@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,9 +107,19 @@ class Corpus:
         ]
 
 
-def write_mix(folder: Path, sources: Sequence[Source]) -> None:
-    """Say which sources' shards lie in `folder`, each in `shard_folder(folder, number)`."""
-    facts = [{"name": source.name, "weight": source.weight} for source in sources]
+def write_mix(
+    folder: Path, sources: Sequence[Source], folders: Sequence[str] | None = None
+) -> None:
+    """Say which sources' shards lie in `folder`, each in `shard_folder(folder, number)`.
+
+    Args:
+        folders: where they lie instead, by their names in `folder`.
+    """
+    facts = [
+        {"name": source.name, "weight": source.weight}
+        | ({"folder": folders[number]} if folders is not None else {})
+        for number, source in enumerate(sources)
+    ]
     temporary = folder / f".{_MIX}.tmp"
     temporary.write_text(json.dumps({"sources": facts}) + "\n", encoding="utf-8")
     temporary.replace(folder / _MIX)
@@ -130,10 +141,14 @@ def open_corpus(folder: Path, row_length: int) -> Corpus:
     facts = json.loads((folder / _MIX).read_text(encoding="utf-8"))["sources"]
     names = tuple(fact["name"] for fact in facts)
     shards = [
-        Shard(shard_folder(folder, number), row_length, f"source {name}")
-        for number, name in enumerate(names)
+        Shard(_folder_of(folder, number, fact), row_length, f"source {fact['name']}")
+        for number, fact in enumerate(facts)
     ]
     return Corpus(names, whole_weights([fact["weight"] for fact in facts]), tuple(shards))
+
+
+def _folder_of(folder: Path, number: int, fact: Mapping[str, Any]) -> Path:
+    return folder / fact["folder"] if "folder" in fact else shard_folder(folder, number)
 
 
 def whole_weights(weights: Sequence[float]) -> tuple[int, ...]:

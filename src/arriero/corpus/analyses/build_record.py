@@ -1,22 +1,16 @@
 """What the build says of each source in build.json: tokens, weights, identifiers, bad input.
 
 Read forgivingly: what is not there is left out of the report, never an error.
-
-```
-{"sources": {NAME: {"tokens": 1200, "weight": 0.5, "target": 0.4, "reached": 0.41, "epochs": 1.2,
-                    "identifiers": {"email": 3, ...}, "bad": {"broken gzip": 1, ...}}}}
-```
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from arriero.corpus.reading import TOKENS, read_build
+from arriero.corpus.reading import read_build
 
 
 @dataclass(frozen=True)
@@ -24,20 +18,33 @@ class SourceRecord:
     """One source, as the build left it; None and empty where nothing was said.
 
     Attributes:
+        license: as the recipe says it.
         tokens: of the documents that stayed, each once.
-        target: share of the tokens that the recipe asks for, in [0, 1].
-        reached: share of the tokens that the mix has.
+        target: share of the mix that the recipe asks for, in [0, 1].
+        reached: share that the mix has.
         epochs: how often its documents are read.
-        identifiers: how many of each kind of personal identifier were found.
+        withdrawn: documents that somebody took out.
+        removed: documents and characters by rule.
+        changed: documents that a rule changed and did not remove.
+        identifiers: how many of each kind of personal identifier were found, and in how many
+            documents.
+        masked: in how many documents a kind was masked.
         bad: input that was of no use, by reason.
     """
 
+    license: str = ""
     tokens: int | None = None
     target: float | None = None
     reached: float | None = None
     epochs: float | None = None
-    identifiers: Mapping[str, int] | None = None
-    bad: Mapping[str, int] | None = None
+    withdrawn: int = 0
+    removed: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
+    changed: Mapping[str, int] = field(default_factory=dict[str, int])
+    identifiers: Mapping[str, Mapping[str, int]] = field(
+        default_factory=dict[str, Mapping[str, int]]
+    )
+    masked: Mapping[str, int] = field(default_factory=dict[str, int])
+    bad: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def read_record(corpus: Path) -> dict[str, SourceRecord]:
@@ -46,30 +53,42 @@ def read_record(corpus: Path) -> dict[str, SourceRecord]:
     Raises:
         UserError: the corpus is not built.
     """
-    sources = read_build(corpus).get("sources")
-    held = sources if isinstance(sources, dict) else {}
-    return {name: _source(corpus, name, _mapping(value)) for name, value in held.items()}
+    build = read_build(corpus)
+    has_tokens = _mapping(build.get("mix")).get("unit") == "tokens"
+    return {
+        name: _source(_mapping(value), has_tokens)
+        for name, value in _mapping(build.get("sources")).items()
+    }
 
 
-def _source(corpus: Path, name: str, value: Mapping[str, Any]) -> SourceRecord:
+def _source(value: Mapping[str, Any], has_tokens: bool) -> SourceRecord:
+    mix = _mapping(value.get("mix"))
+    tokens = _number(value, "tokens")
     return SourceRecord(
-        tokens=_tokens(corpus / TOKENS / name, value),
-        target=_number(value, "target"),
-        reached=_number(value, "reached"),
-        epochs=_number(value, "epochs"),
-        identifiers=_counts(value.get("identifiers")),
-        bad=_counts(value.get("bad")),
+        license=str(value.get("license") or ""),
+        tokens=int(tokens) if has_tokens and tokens is not None else None,
+        target=_number(mix, "weight"),
+        reached=_number(mix, "share"),
+        epochs=_number(mix, "epochs"),
+        withdrawn=int(_number(value, "withdrawn") or 0),
+        removed={rule: _counts(each) for rule, each in _mapping(value.get("removed")).items()},
+        changed=_counts(value.get("changed")),
+        identifiers={
+            kind: _counts(each) for kind, each in _mapping(value.get("identifiers")).items()
+        },
+        masked=_counts(value.get("masked")),
+        bad=_bad(value.get("problems")),
     )
 
 
-def _tokens(folder: Path, value: Mapping[str, Any]) -> int | None:
-    """As the token folder says, or else build.json."""
-    try:
-        facts = json.loads((folder / "shard.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        facts = value
-    found = _number(_mapping(facts), "tokens")
-    return None if found is None else int(found)
+def _bad(problems: Any) -> dict[str, int]:
+    """By reason; build.json has them by file too."""
+    found: dict[str, int] = {}
+    for problem in problems if isinstance(problems, list) else ():
+        row = _mapping(problem)
+        reason = str(row.get("reason", ""))
+        found[reason] = found.get(reason, 0) + int(_number(row, "count") or 0)
+    return found
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -1,0 +1,179 @@
+"""Runs the units of a stage on datatrove's executors: here, on Ray, on Slurm, on several nodes.
+
+datatrove marks tasks that ended, whatever they left, and skips them when another number of tasks
+is asked for; so its marks are not used: a unit stands by its own marker (`stages.do_unit`). A unit
+belongs to task `position % tasks`, and its result does not depend on which task that is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("DATATROVE_COLORIZE_LOGS", "0")
+
+from datatrove.executor import (
+    LocalPipelineExecutor,
+    RayPipelineExecutor,
+    SlurmPipelineExecutor,
+)
+from datatrove.pipeline.base import PipelineStep
+from loguru import logger
+
+from arriero.corpus.config import CorpusRecipe, ExecutorConfig
+from arriero.corpus.stages import Context, Stage, Work, do_unit, is_standing
+from arriero.corpus.storage import read_json
+from arriero.records import UserError
+
+_POLL_SECONDS = 0.2
+
+
+class Units(PipelineStep):
+    """The step of datatrove's pipeline: the units of one task."""
+
+    type = "arriero"
+
+    def __init__(self, root: Path, recipe: CorpusRecipe, stage: str, work: Work) -> None:
+        self.name = stage
+        super().__init__()
+        self.root, self.recipe, self.stage, self.work = str(root), recipe.model_dump(), stage, work
+
+    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
+        """Do the task's units; a unit that fails says so in a file and does not stop the others."""
+        context = Context(Path(self.root), CorpusRecipe.model_validate(self.recipe))
+        keys = read_json(context.root / self.stage / "plan.json")["keys"]
+        for name in list(keys)[rank::world_size]:
+            do_unit(context, name, keys[name], self.stage, self.work)
+        return data
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Runs in a worker before its task does: the executor's own log stays out of the terminal.
+        logger.disable("datatrove")
+        self.__dict__.update(state)
+
+
+def execute(context: Context, stage: Stage) -> None:
+    """Do a stage's units on the recipe's executor, and wait until all are done or given up.
+
+    Raises:
+        UserError: the executor is not to be had.
+    """
+    config = context.recipe.executor
+    logger.disable("datatrove")
+    step = Units(context.root, context.recipe, stage.name, stage.work)
+    log = context.root / stage.name / "log"
+    tasks = min(config.num_tasks, len(stage.keys))
+    if config.kind == "ray":
+        _on_ray(step, config, tasks, log)
+    elif config.kind == "slurm":
+        _on_slurm(step, config, tasks, log)
+    else:
+        _here(step, config, tasks, log)
+        if config.nodes > 1:
+            _await(context, stage, config)
+
+
+def _here(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
+    first = tasks * config.node // config.nodes
+    local = tasks * (config.node + 1) // config.nodes - first
+    if not local:
+        return
+    with _own(log.with_name(f"log-{config.node}" if config.nodes > 1 else "log")) as folder:
+        LocalPipelineExecutor(
+            [step],
+            tasks=tasks,
+            workers=min(config.workers, local),
+            local_tasks=local,
+            local_rank_offset=first,
+            logging_dir=str(folder),
+            skip_completed=False,
+        ).run()
+
+
+def _on_ray(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
+    try:
+        import ray
+    except ImportError:
+        raise UserError("executor ray needs ray; install it with pip install ray") from None
+    if not ray.is_initialized():
+        ray.init(
+            address=config.ray_address or None,
+            num_cpus=None if config.ray_address else config.workers,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    with _own(log) as folder:
+        RayPipelineExecutor(
+            [step],
+            tasks=tasks,
+            workers=config.workers,
+            logging_dir=str(folder),
+            skip_completed=False,
+            mem_per_cpu_gb=0.25,
+        ).run()
+
+
+def _on_slurm(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
+    if shutil.which("sbatch") is None:
+        raise UserError("executor slurm: there is no sbatch on this machine; start it on a node "
+                        "of the cluster")  # fmt: skip
+    with _own(log) as folder:
+        job = SlurmPipelineExecutor(
+            [step],
+            tasks=tasks,
+            workers=config.workers,
+            time=config.slurm.time,
+            partition=config.slurm.partition,
+            mem_per_cpu_gb=config.slurm.memory_gb,
+            env_command=config.slurm.environment or None,
+            job_name=f"arriero-{step.stage}",
+            logging_dir=str(folder),
+            skip_completed=False,
+            qos="",
+        )
+        job.run()
+        while _is_queued(str(job.job_id)):
+            time.sleep(config.slurm.poll_seconds)
+
+
+def _is_queued(job: str) -> bool:
+    """Whether Slurm still knows of tasks of the job that have not ended."""
+    done = subprocess.run(
+        ["squeue", "--noheader", "--jobs", job], capture_output=True, text=True, check=False
+    )
+    return done.returncode == 0 and bool(done.stdout.strip())
+
+
+def _await(context: Context, stage: Stage, config: ExecutorConfig) -> None:
+    """Wait until the other nodes' units stand, or one has failed."""
+    folder, until = context.root / stage.name, time.monotonic() + config.node_timeout
+    waiting = dict(stage.keys)
+    while waiting:
+        waiting = {
+            name: key
+            for name, key in waiting.items()
+            if not (folder / "errors" / f"{name}.json").exists()
+            and is_standing(folder / "units" / f"{name}.json", key, context.root) is None
+        }
+        if time.monotonic() > until:
+            raise UserError(
+                f"{stage.name}: {len(waiting)} units of other nodes are not done after "
+                f"{config.node_timeout:g} s; see that all {config.nodes} nodes run"
+            )
+        if waiting:
+            time.sleep(_POLL_SECONDS)
+
+
+@contextmanager
+def _own(folder: Path) -> Iterator[Path]:
+    """A fresh folder for an executor's log, which goes when all went well."""
+    shutil.rmtree(folder, ignore_errors=True)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Streams of what people have: rows, pages, prose; what is no document is named and passed over."""
