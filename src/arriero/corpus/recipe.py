@@ -87,7 +87,7 @@ def unknown_corpus_key(key: str) -> str:
 
 def _unknown(where: tuple[int | str, ...]) -> str:
     parts = [str(part) for part in where]
-    if parts[0] == "sources" and len(parts) > 2:
+    if parts[:1] == ["sources"] and len(parts) > 2:
         near = near_key(parts[-1], list(SourceConfig.model_fields))
         hint = f"; did you mean {near}?" if near else ""
         return f"unknown key {'.'.join(parts)}{hint}"
