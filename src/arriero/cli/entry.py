@@ -59,7 +59,7 @@ def _parser(asked: str | None) -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"arriero {__version__}")
     verbs = Verbs(parser, asked)
-    for group in (running, planning, models, scoring, bag, corpus, lineage, serving, watching):
+    for group in (running, planning, models, scoring, corpus, bag, lineage, serving, watching):
         group.add_verbs(verbs)
     return parser
 

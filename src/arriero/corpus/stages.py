@@ -22,6 +22,8 @@ from arriero.records import UserError
 
 LISTING = "00-inputs/listing.json"
 Outputs = Mapping[str, str]
+# What a stage's folder holds besides outputs.
+_OWN = frozenset(("manifest.json", "plan.json", "units", "errors"))
 Say = Callable[[str], None]
 
 
@@ -150,11 +152,13 @@ def prune(root: Path, stages: Mapping[str, Mapping[str, Outputs]], folders: list
         inside = {
             str(Path(path).relative_to(folder)) for path in kept if path.startswith(f"{folder}/")
         }
-        _prune(root / folder, inside)
+        _prune(root / folder, inside, beside=_OWN)
 
 
-def _prune(folder: Path, kept: set[str]) -> None:
+def _prune(folder: Path, kept: set[str], beside: frozenset[str] = frozenset()) -> None:
     for path in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else ():
+        if path.relative_to(folder).parts[0] in beside:
+            continue
         if path.is_dir():
             if not any(path.iterdir()):
                 path.rmdir()

@@ -66,8 +66,8 @@ def withdraw(
         UserError: nothing is named, something named is not there, or an input file that holds a
             document is gone or another by now.
     """
-    facts = read_build(root) if not (root / LISTING).is_file() else None
-    del facts
+    if not (root / LISTING).is_file():
+        read_build(root)  # says what is missing
     if not wanted:
         raise UserError("withdraw: name ids, or --from, --url, --site, --file, --license")
     wanted = replace(wanted, sites=read_sites(wanted.sites, ()))

@@ -23,7 +23,6 @@ def build(
     documents: Mapping[str, Sequence[Sequence[Row]]],
     removed: Mapping[str, Sequence[Row]] | None = None,
     facts: Mapping[str, Mapping[str, Any]] | None = None,
-    tokens: Mapping[str, int] | None = None,
 ) -> Path:
     """Write a corpus folder.
 
@@ -31,20 +30,15 @@ def build(
         documents: by source, its files, each a list of rows.
         removed: by source.
         facts: what build.json says of a source.
-        tokens: what shard.json says of a source.
     """
     for source, files in documents.items():
         for number, rows in enumerate(files):
             write(corpus / "documents" / source / f"{number:05}.jsonl.zst", rows)
     for source, rows in (removed or {}).items():
         write(corpus / "removed" / source / "00000.jsonl.zst", rows)
-    for source, number in (tokens or {}).items():
-        folder = corpus / "tokens" / source
-        folder.mkdir(parents=True)
-        (folder / "shard.json").write_text(json.dumps({"tokens": number}))
     corpus.mkdir(exist_ok=True)
     sources = {source: dict((facts or {}).get(source, {})) for source in documents}
-    (corpus / "build.json").write_text(json.dumps({"sources": sources}))
+    (corpus / "build.json").write_text(json.dumps({"sources": sources, "mix": {"unit": "tokens"}}))
     return corpus
 
 

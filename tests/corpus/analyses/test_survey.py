@@ -9,7 +9,7 @@ import pytest
 
 from arriero.corpus.analyses.counts import added
 from arriero.corpus.analyses.lists import read_identity_terms, read_pronouns
-from arriero.corpus.analyses.removed import read_removed
+from arriero.corpus.analyses.removed import removed_examples
 from arriero.corpus.analyses.sampling import drawn_number
 from arriero.corpus.analyses.survey import Settings, Survey, survey
 from arriero.records import UserError
@@ -111,7 +111,7 @@ def test_settings_out_of_range(corpus: Path) -> None:
             survey(corpus, wrong, lambda _: None)
 
 
-def test_removed_documents_by_rule(tmp_path: Path) -> None:
+def test_examples_of_what_was_removed(tmp_path: Path) -> None:
     def gone(name: str, rule: str, **more: str) -> dict[str, object]:
         return document(name, f"text {name}", rule=rule, detail=f"of {name}", **more)
 
@@ -121,15 +121,13 @@ def test_removed_documents_by_rule(tmp_path: Path) -> None:
         "books": [document("y", "z" * 900, "books", rule="short", detail="")],
     }
     corpus = build(tmp_path / "corpus", {"web": [[]], "books": [[]]}, removed)
-    removal = read_removed(corpus, seed=3)
-    assert removal.by_source["web"][("documents", "short")] == 9
-    assert removal.by_source["web"][("characters", "short")] == 9 * len("text n0")
-    assert removal.by_source["web"][("documents", "duplicate")] == 1
-    assert removal.by_source["books"][("documents", "short")] == 1
-    shown = removal.examples["short"]
+    examples = removed_examples(corpus, seed=3)
     drawn = sorted([*names, "y"], key=lambda name: drawn_number(name, 3))[:3]
-    assert [each["id"] for each in shown] == drawn
-    assert all(len(each["text"]) <= 401 for each in shown)
-    assert removal.examples["duplicate"][0]["detail"] == "of x"
+    assert [each["id"] for each in examples["short"]] == drawn
+    assert list(examples) == ["duplicate", "short"]
+    assert all(len(each["text"]) <= 401 for each in examples["short"])
+    assert examples["duplicate"] == [
+        {"id": "x", "source": "web", "where": "a.jsonl:1", "detail": "of x", "text": "text x"}
+    ]
     write(corpus / "removed" / "web" / "00000.jsonl.zst", removed["web"][::-1])
-    assert read_removed(corpus, seed=3) == removal
+    assert removed_examples(corpus, seed=3) == examples

@@ -13,6 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from arriero.cli import main
+from arriero.corpus.analyses.figures import ORDER
+from arriero.corpus.clean import EXCLUDED_SITE
+from arriero.corpus.decide import EXACT, NEAR
 from tests.corpus.analyses.built import build, document
 from tests.evaluation.test_line_classifiers import named
 
@@ -35,22 +38,30 @@ def rows(first: int, number: int) -> list[dict[str, Any]]:
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     gone = [
-        document("g1", "<b>buy</b> & buy", rule="too few words", detail="2 words"),
-        document("g2", ENGLISH, rule="duplicate", detail="of w0"),
-        document("g3", ENGLISH, rule="duplicate", detail="of w0"),
+        document("g1", "<b>buy</b> & buy", rule="too_short", detail="2 words"),
+        document("g2", ENGLISH, rule="near_duplicate", detail="of w0"),
+        document("g3", ENGLISH, rule="near_duplicate", detail="of w0"),
+        document("g4", "", rule="excluded_site", detail="spam.example"),
     ]
     facts = {
         "web": {
-            "mix": {"weight": 0.75, "share": 0.74, "sampled": 2_400, "epochs": 2.0},
+            "tokens": 1_200,
+            "mix": {"weight": 0.75, "share": 0.74, "epochs": 2.0},
+            "removed": {
+                "near_duplicate": {"documents": 2, "characters": 2 * len(ENGLISH)},
+                "too_short": {"documents": 1, "characters": 16},
+                "excluded_site": {"documents": 1, "characters": 900},
+            },
             "identifiers": {"email": {"documents": 2, "found": 3}},
             "masked": {"email": 2},
+            "changed": {"whitespace": 7},
+            "withdrawn": 5,
             "problems": [
-                {"file": "a.jsonl", "reason": "bad UTF-8", "count": 1, "places": [7], "detail": ""},
-                {"file": "b.jsonl", "reason": "bad UTF-8", "count": 4, "places": [], "detail": ""},
+                {"file": "a", "reason": "bad UTF-8", "count": 1, "places": [], "detail": ""},
+                {"file": "b", "reason": "bad UTF-8", "count": 2, "places": [3], "detail": ""},
             ],
-            "withdrawn": 1,
         },
-        "code": {"mix": {"weight": 0.25, "share": 0.26, "sampled": 12, "epochs": 1.0}},
+        "code": {"tokens": 12, "mix": {"weight": 0.25, "share": 0.26, "epochs": 1.0}},
     }
     code = [document("d", "import os\n\ndef f(x):\n    return x\n", "code")]
     return build(
@@ -58,7 +69,6 @@ def corpus(tmp_path: Path) -> Path:
         {"web": [rows(0, 20), rows(20, 40)], "code": [code]},
         {"web": gone},
         facts,
-        {"web": 1_200, "code": 12},
     )
 
 
@@ -98,9 +108,12 @@ def test_figures_and_page_by_hand(corpus: Path, capsys: pytest.CaptureFixture[st
     religion = total["identities"]["religion"]
     assert religion["terms"] == [{"term": "christian", "documents": 20, "share": 1.0}]
     assert figures["removed"] == {
-        "duplicate": {"documents": 2, "characters": 2 * len(ENGLISH)},
-        "too few words": {"documents": 1, "characters": len("<b>buy</b> & buy")},
+        "excluded_site": {"documents": 1, "characters": 900},
+        "too_short": {"documents": 1, "characters": 16},
+        "near_duplicate": {"documents": 2, "characters": 2 * len(ENGLISH)},
     }
+    assert list(figures["removed"]) == ["excluded_site", "too_short", "near_duplicate"]
+    assert figures["sources"]["web"]["build"]["bad"] == {"bad UTF-8": 3}
     assert total["toxicity"] is None
     text = page_text(corpus)
     for said in (
@@ -109,17 +122,21 @@ def test_figures_and_page_by_hand(corpus: Path, capsys: pytest.CaptureFixture[st
         "94.47%", "75.23%", "50.73%", "86.38%", "70.71%", "61.80%", "93.07%",
         "Table 9a", "Table 9b", "Table 10",
         "christian 20 100.0% 33.2%",
-        "Of 64 documents 61 stayed", "duplicate −2 (3.12%)",
+        "Of 65 documents 61 stayed", "5 were withdrawn", "near_duplicate −2 (3.08%)",
+        "(no text is kept of it)", "3 2 documents, masked in 2", "whitespace 7",
         "74.0% of the mix · target 75.0% · read 2 times",
-        "<b>buy</b> & buy", "2 words", "web bad UTF-8 5",
-        "1 more were withdrawn by hand",
-        "web 3 2 documents", "Masked: email in 2 documents.",
+        "<b>buy</b> & buy", "2 words", "bad UTF-8",
         "Not measured: no classifier was named",
         "py3langid, threshold 0.5",
         "black, straight, white",
     ):  # fmt: skip
         assert said in text, said
     assert "<b>buy</b>" not in (corpus / "report.html").read_text()  # escaped
+
+
+def test_rules_are_called_as_the_build_calls_them() -> None:
+    assert ORDER[0] == EXCLUDED_SITE
+    assert ORDER[-2:] == (EXACT, NEAR)
 
 
 @pytest.mark.slow
@@ -201,7 +218,7 @@ def test_what_a_user_can_mend_is_one_line(
         ([*train, rows_file, "--out", out, "--held-out", "1"], "--held-out 1"),
         ([*train, rows_file, "--out", out, "--epochs", "0"], "--epochs 0"),
     ]
-    capsys.readouterr()  # what writing the classifier said
+    capsys.readouterr()  # what transformers says of writing the folder
     for command, problem in cases:
         assert main(command) == 2, command
         error = capsys.readouterr().err

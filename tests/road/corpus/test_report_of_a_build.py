@@ -16,7 +16,8 @@ pytestmark = pytest.mark.slow
 PARAGRAPH = (
     "She crossed the river in spring, when the water was low, and he told them that the bridge "
     "would be built again before the winter. Number {n} of the letters says so, and it was read "
-    "by all who have a house on the bank with the mill of family {n}. They wrote to one another for years, and nobody had to ask what for. "
+    "by all who have a house on the bank with the mill of family {n}. "
+    "They wrote to one another for years, and nobody had to ask what for. "
 )
 RECIPE = """
 name = "small"
@@ -95,7 +96,7 @@ def test_what_the_build_counted_stands_in_the_report(corpus: Path) -> None:
     assert letters["build"]["target"] == 0.75
     assert site["build"]["target"] == 0.25
     assert letters["build"]["reached"] + site["build"]["reached"] == pytest.approx(1)
-    assert letters["build"]["identifiers"] == {"email": [1, 2]}
+    assert letters["build"]["identifiers"] == {"email": {"documents": 1, "found": 2}}
     assert letters["build"]["masked"] == {"email": 1}
 
 
@@ -105,7 +106,6 @@ def test_the_page_shows_it(corpus: Path) -> None:
         "Of 21 documents 18 stayed",
         "letters 75.0% of the mix · target 75.0% · read",
         "letters 2 1 documents",
-        "Masked: email in 1 documents.",
         "excluded_site −1 (4.76%)",
         "exact_duplicate",
     ):

@@ -1,17 +1,16 @@
-"""What the build says of each source in build.json: tokens, weights, identifiers, losses, problems.
+"""What the build says of each source in build.json: tokens, weights, identifiers, bad input.
 
-An older or a poorer build may leave things out: then the report does too.
+Read forgivingly: what is not there is left out of the report, never an error.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from arriero.corpus.reading import TOKENS, read_build
+from arriero.corpus.reading import read_build
 
 
 @dataclass(frozen=True)
@@ -19,31 +18,33 @@ class SourceRecord:
     """One source, as the build left it; None and empty where nothing was said.
 
     Attributes:
-        license: as the recipe names it.
-        tokens: of the documents that stayed, each once; None where none were made.
+        license: as the recipe says it.
+        tokens: of the documents that stayed, each once.
         target: share of the mix that the recipe asks for, in [0, 1].
         reached: share that the mix has.
-        sampled: tokens that are read of it, characters where there are no tokens.
         epochs: how often its documents are read.
-        identifiers: by kind of personal identifier, how many were found and in how many documents,
-            as (documents, found).
-        masked: by kind, the documents in which they were masked.
-        removed: by rule, as (documents, characters), characters as they were read.
-        withdrawn: documents that were taken out later.
-        problems: input that was of no use or had to be mended, by reason.
+        withdrawn: documents that somebody took out.
+        removed: documents and characters by rule.
+        changed: documents that a rule changed and did not remove.
+        identifiers: how many of each kind of personal identifier were found, and in how many
+            documents.
+        masked: in how many documents a kind was masked.
+        bad: input that was of no use, by reason.
     """
 
     license: str = ""
     tokens: int | None = None
     target: float | None = None
     reached: float | None = None
-    sampled: int | None = None
     epochs: float | None = None
-    identifiers: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
-    masked: Mapping[str, int] = field(default_factory=dict[str, int])
-    removed: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     withdrawn: int = 0
-    problems: Mapping[str, int] = field(default_factory=dict[str, int])
+    removed: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
+    changed: Mapping[str, int] = field(default_factory=dict[str, int])
+    identifiers: Mapping[str, Mapping[str, int]] = field(
+        default_factory=dict[str, Mapping[str, int]]
+    )
+    masked: Mapping[str, int] = field(default_factory=dict[str, int])
+    bad: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def read_record(corpus: Path) -> dict[str, SourceRecord]:
@@ -52,48 +53,56 @@ def read_record(corpus: Path) -> dict[str, SourceRecord]:
     Raises:
         UserError: the corpus is not built.
     """
-    built = read_build(corpus)
-    has_tokens = _mapping(built.get("mix")).get("unit", "tokens") == "tokens"
-    sources = _mapping(built.get("sources"))
+    build = read_build(corpus)
+    has_tokens = _mapping(build.get("mix")).get("unit") == "tokens"
     return {
-        name: _source(_mapping(value), _tokens(corpus / TOKENS / name) if has_tokens else None)
-        for name, value in sources.items()
+        name: _source(_mapping(value), has_tokens)
+        for name, value in _mapping(build.get("sources")).items()
     }
 
 
-def _tokens(folder: Path) -> int | None:
-    """As the shard says; a source without documents has none."""
-    try:
-        return int(json.loads((folder / "shard.json").read_text(encoding="utf-8"))["tokens"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _source(value: Mapping[str, Any], tokens: int | None) -> SourceRecord:
+def _source(value: Mapping[str, Any], has_tokens: bool) -> SourceRecord:
     mix = _mapping(value.get("mix"))
-    problems: dict[str, int] = {}
-    for problem in value.get("problems") or ():
-        reason = str(problem["reason"])
-        problems[reason] = problems.get(reason, 0) + int(problem["count"])
+    tokens = _number(value, "tokens")
     return SourceRecord(
-        license=str(value.get("license", "")),
-        tokens=tokens,
-        target=mix.get("weight"),
-        reached=mix.get("share"),
-        sampled=mix.get("sampled"),
-        epochs=mix.get("epochs"),
-        identifiers=_pairs(value.get("identifiers"), "found"),
-        masked=dict(_mapping(value.get("masked"))),
-        removed=_pairs(value.get("removed"), "characters"),
-        withdrawn=int(value.get("withdrawn", 0)),
-        problems=problems,
+        license=str(value.get("license") or ""),
+        tokens=int(tokens) if has_tokens and tokens is not None else None,
+        target=_number(mix, "weight"),
+        reached=_number(mix, "share"),
+        epochs=_number(mix, "epochs"),
+        withdrawn=int(_number(value, "withdrawn") or 0),
+        removed={rule: _counts(each) for rule, each in _mapping(value.get("removed")).items()},
+        changed=_counts(value.get("changed")),
+        identifiers={
+            kind: _counts(each) for kind, each in _mapping(value.get("identifiers")).items()
+        },
+        masked=_counts(value.get("masked")),
+        bad=_bad(value.get("problems")),
     )
 
 
-def _pairs(value: Any, second: str) -> dict[str, tuple[int, int]]:
-    """Numbers of documents, each with a second number."""
-    return {key: (row["documents"], row[second]) for key, row in _mapping(value).items()}
+def _bad(problems: Any) -> dict[str, int]:
+    """By reason; build.json has them by file too."""
+    found: dict[str, int] = {}
+    for problem in problems if isinstance(problems, list) else ():
+        row = _mapping(problem)
+        reason = str(row.get("reason", ""))
+        found[reason] = found.get(reason, 0) + int(_number(row, "count") or 0)
+    return found
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _counts(value: Any) -> dict[str, int]:
+    return {
+        str(key): int(number)
+        for key, number in _mapping(value).items()
+        if isinstance(number, (int, float)) and not isinstance(number, bool)
+    }
+
+
+def _number(value: Mapping[str, Any], key: str) -> float | None:
+    found = value.get(key)
+    return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,22 @@ from arriero.corpus.analyses.build_record import SourceRecord
 from arriero.corpus.analyses.counts import Counts, added, share
 from arriero.corpus.analyses.demographics import identity_figures, pronoun_figures
 from arriero.corpus.analyses.language import language_figures
-from arriero.corpus.analyses.removed import Removal
+from arriero.corpus.analyses.removed import Examples
 from arriero.corpus.analyses.sizes import size_figures
 from arriero.corpus.analyses.survey import Settings
 from arriero.corpus.analyses.toxicity import toxicity_figures
+from arriero.corpus.rules import RULES
 
 VERSION = 1
+
+# By name: the stages that decide need packages that reading a corpus does not.
+ORDER = ("excluded_site", *RULES, "exact_duplicate", "near_duplicate")
 
 
 def all_figures(
     by_source: Mapping[str, Counts],
     settings: Settings,
-    removal: Removal,
+    examples: Examples,
     record: Mapping[str, SourceRecord],
     classifier: str,
     about: str = "",
@@ -32,18 +36,16 @@ def all_figures(
 
     Args:
         by_source: counts of `survey`.
+        examples: of what was removed.
+        record: what the build says.
         classifier: the name of the toxicity classifier, "" if there was none.
         about: what is known of how good that is.
     """
     total = added(by_source.values())
-    names = list(dict.fromkeys([*record, *by_source, *removal.by_source]))
+    names = list(dict.fromkeys([*record, *by_source]))
     tokens = {name: record[name].tokens if name in record else None for name in names}
     known = [number for number in tokens.values() if number is not None]
     whole = sum(known) if len(known) == len(names) and names else None
-    removed = {
-        name: _with_characters(removal.by_source.get(name, Counter()), record.get(name))
-        for name in names
-    }
     return {
         "version": VERSION,
         "how": _how(settings, classifier, about),
@@ -52,12 +54,12 @@ def all_figures(
             name: {
                 **_figures(by_source.get(name, Counter()), settings, tokens[name], classifier),
                 "build": asdict(record.get(name, SourceRecord())),
-                "removed": _removed(removed[name]),
+                "removed": _removed([record.get(name, SourceRecord())]),
             }
             for name in names
         },
-        "removed": _removed(added(removed.values())),
-        "examples": removal.examples,
+        "removed": _removed(record.values()),
+        "examples": examples,
     }
 
 
@@ -77,21 +79,20 @@ def _figures(
     }
 
 
-def _with_characters(counts: Counts, record: SourceRecord | None) -> Counts:
-    """Characters as the build read them: of an excluded site's pages it keeps no text."""
-    known = record.removed if record else {}
-    return Counter(
-        counts | {("characters", rule): characters for rule, (_, characters) in known.items()}
-    )
-
-
-def _removed(counts: Counts) -> dict[str, dict[str, int]]:
-    """Documents and characters by rule, the rule that removed most first."""
-    rules = {key[1]: number for key, number in counts.items() if key[0] == "documents"}
+def _removed(records: Iterable[SourceRecord]) -> dict[str, dict[str, int]]:
+    """Documents and characters by rule, in the order in which the build asks them."""
+    counts: dict[str, Counter[str]] = {}
+    for record in records:
+        for rule, numbers in record.removed.items():
+            counts.setdefault(rule, Counter()).update(numbers)
     return {
-        rule: {"documents": number, "characters": counts[("characters", rule)]}
-        for rule, number in sorted(rules.items(), key=lambda item: (-item[1], item[0]))
+        rule: {key: counts[rule][key] for key in ("documents", "characters")}
+        for rule in sorted(counts, key=lambda rule: (_place(rule), rule))
     }
+
+
+def _place(rule: str) -> int:
+    return ORDER.index(rule) if rule in ORDER else len(ORDER)
 
 
 def _how(settings: Settings, classifier: str, about: str) -> dict[str, Any]:

@@ -1,14 +1,11 @@
-"""What each rule removed: how much, and a few examples drawn by the hash of their ids."""
+"""Examples of what each rule removed, drawn by the hash of their ids."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from arriero.corpus.analyses.counts import Counts
 from arriero.corpus.analyses.opening import files_of_part, rows_of
 from arriero.corpus.analyses.sampling import drawn_number
 from arriero.corpus.reading import REMOVED
@@ -16,39 +13,24 @@ from arriero.corpus.reading import REMOVED
 EXAMPLES = 3
 SHOWN_CHARACTERS = 400
 
-
-@dataclass
-class Removal:
-    """Sums by source, under ("documents", rule) and ("characters", rule), and examples by rule."""
-
-    by_source: dict[str, Counts] = field(default_factory=dict[str, Counts])
-    examples: dict[str, list[dict[str, str]]] = field(
-        default_factory=dict[str, list[dict[str, str]]]
-    )
+Examples = dict[str, list[dict[str, str]]]
+"""By rule: mappings with `id`, `source`, `where`, `detail` and the beginning of the `text`."""
 
 
-def read_removed(corpus: Path, seed: int = 0) -> Removal:
-    """Count all that was removed, in one pass.
+def removed_examples(corpus: Path, seed: int = 0) -> Examples:
+    """Up to three documents of each rule, the same whatever the order of the files.
 
     Raises:
         UserError: the corpus is not built, or a file is damaged.
     """
-    removal = Removal()
     least: dict[str, list[tuple[int, str, dict[str, str]]]] = {}
     for source, path in files_of_part(corpus, REMOVED):
-        counts = removal.by_source.setdefault(source, Counter())
         for row in rows_of(path):
-            rule = str(row.get("rule", ""))
-            counts[("documents", rule)] += 1
-            counts[("characters", rule)] += len(row["text"])
-            drawn = (drawn_number(row["id"], seed), row["id"], _shown(source, row))
-            kept = least.setdefault(rule, [])
-            kept.append(drawn)
+            kept = least.setdefault(str(row.get("rule", "")), [])
+            kept.append((drawn_number(row["id"], seed), row["id"], _shown(source, row)))
             kept.sort(key=_order)
             del kept[EXAMPLES:]
-    for rule, kept in sorted(least.items()):
-        removal.examples[rule] = [shown for _, _, shown in kept]
-    return removal
+    return {rule: [shown for _, _, shown in kept] for rule, kept in sorted(least.items())}
 
 
 def _order(drawn: tuple[int, str, dict[str, str]]) -> tuple[int, str]:

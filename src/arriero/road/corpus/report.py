@@ -9,7 +9,7 @@ from pathlib import Path
 from arriero.corpus.analyses.build_record import read_record
 from arriero.corpus.analyses.figures import all_figures
 from arriero.corpus.analyses.line_model import is_line_model, read_line_model
-from arriero.corpus.analyses.removed import read_removed
+from arriero.corpus.analyses.removed import removed_examples
 from arriero.corpus.analyses.survey import OpenScorer, Settings, survey
 from arriero.records import UserError
 from arriero.road.corpus.report_page import write_corpus_page
@@ -29,8 +29,8 @@ def report_corpus(corpus: Path, settings: Settings, say: Callable[[str], None]) 
     scorer = settings.open_scorer() if settings.open_scorer else None
     classifier, about = (scorer.name, scorer.about) if scorer else ("", "")
     done = survey(corpus, settings, say)
-    removal = read_removed(corpus, settings.seed)
-    figures = all_figures(done.by_source, settings, removal, record, classifier, about)
+    examples = removed_examples(corpus, settings.seed)
+    figures = all_figures(done.by_source, settings, examples, record, classifier, about)
     _check_scores(figures["total"]["toxicity"], classifier)
     write_json(corpus / "analyses.json", figures)
     return write_corpus_page(corpus, figures, done.seconds)

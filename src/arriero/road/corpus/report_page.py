@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,37 +79,36 @@ def _tile(title: str, share: float | None, paper: float, where: str, digits: int
 def _identifiers_section(figures: Json) -> Section:
     sources = figures["sources"]
     found = {name: source["build"]["identifiers"] for name, source in sources.items()}
+    masked = {name: source["build"]["masked"] for name, source in sources.items()}
     kinds = list(dict.fromkeys(kind for by_kind in found.values() for kind in by_kind))
     title = "Personal identifiers"
     if not kinds:
         return Section("identifiers", title, "The build counted none of any kind.", [])
     rows: list[list[str | Cell]] = [
-        [name, *(_found(by_kind.get(kind)) for kind in kinds)] for name, by_kind in found.items()
+        [name, *(_identifiers(by_kind.get(kind), masked[name].get(kind)) for kind in kinds)]
+        for name, by_kind in found.items()
     ]
     table = Table(
         title="Found by pattern",
         head=["source", *kinds],
         rows=rows,
-        look="In small print the documents that have any. Patterns find what has the shape of an "
-        "identifier; they cannot know whose it is. The paper leaves out whole sites that are known "
-        "to hold much of it.",
+        look="How often; in small print in how many documents, and in how many it was masked. "
+        "Patterns find what has the shape of an identifier; they cannot know whose it is. The "
+        "paper leaves out whole sites that are known to hold much of it.",
         paper="Section 4.1",
         is_wide=True,
     )
-    masked: dict[str, int] = {}
-    for source in sources.values():
-        for kind, documents in source["build"]["masked"].items():
-            masked[kind] = masked.get(kind, 0) + documents
-    listed = ", ".join(f"{kind} in {count(number)} documents" for kind, number in masked.items())
-    lead = f"Counted by the build. Masked: {listed or 'nothing'}."
+    lead = "Counted by the build in documents that passed its quality rules, before any masking."
     return Section("identifiers", title, lead, [table])
 
 
-def _found(pair: Sequence[int] | None) -> str | Cell:
-    if pair is None:
+def _identifiers(row: Json | None, masked: int | None) -> str | Cell:
+    if row is None:
         return MISSING
-    documents, found = pair
-    return Cell(count(found), f"{count(documents)} documents")
+    small = f"{count(row.get('documents', 0))} documents"
+    return Cell(
+        count(row.get("found", 0)), small + (f", masked in {count(masked)}" if masked else "")
+    )
 
 
 def _how_section(figures: Json, seconds: Mapping[str, float]) -> Section:

@@ -108,11 +108,11 @@ def removed_sections(figures: Json) -> list[Section]:
     lead = (
         f"Of {count(total)} documents {count(kept)} stayed. Nothing was removed for its toxicity."
     )
+    if withdrawn := sum(source["build"]["withdrawn"] for source in figures["sources"].values()):
+        lead += f" {count(withdrawn)} were withdrawn, and are in none of these figures."
     blocks: list[Block] = [_funnel(removed, total), _losses(figures)]
-    withdrawn = sum(source["build"]["withdrawn"] for source in figures["sources"].values())
-    if withdrawn:
-        lead += f" {count(withdrawn)} more were withdrawn by hand and count nowhere."
     bad = _bad_input(figures["sources"])
+    blocks += _changed(figures["sources"])
     sections = [Section("removed", "What was removed", lead, [*blocks, *bad])]
     if figures["examples"]:
         sections.append(_examples(figures["examples"]))
@@ -131,7 +131,7 @@ def _funnel(removed: Json, total: int) -> Bars:
         title="From what was read to what stayed",
         bars=bars,
         look="Documents. Each bar is what is left after a rule, and what that rule removed. "
-        "A document is counted under the rule that removed it; the largest comes first.",
+        "Rules stand in the order in which they are asked; the first to object removes a document.",
     )
 
 
@@ -174,18 +174,34 @@ def _loss(source: Json, rule: str) -> str | Cell:
     )
 
 
+def _changed(sources: Json) -> Iterator[Table]:
+    rows: list[list[str | Cell]] = [
+        [name, rule, count(number)]
+        for name, source in sources.items()
+        for rule, number in source["build"]["changed"].items()
+    ]
+    if rows:
+        yield Table(
+            title="Documents that were changed",
+            head=["source", "by", "documents"],
+            rows=rows,
+            look="Normalised or masked, and kept unless another rule removed them.",
+            num_names=2,
+        )
+
+
 def _bad_input(sources: Json) -> Iterator[Table]:
     rows: list[list[str | Cell]] = [
         [name, reason, count(number)]
         for name, source in sources.items()
-        for reason, number in source["build"]["problems"].items()
+        for reason, number in source["build"]["bad"].items()
     ]
     if rows:
         yield Table(
-            title="Input with a fault",
+            title="Input of no use",
             head=["source", "reason", "how often"],
             rows=rows,
-            look="Files and rows that were skipped or mended; build.json names the places.",
+            look="Files and rows that never became documents.",
             num_names=2,
         )
 
@@ -193,7 +209,12 @@ def _bad_input(sources: Json) -> Iterator[Table]:
 def _examples(examples: Json) -> Section:
     samples = [
         Sample(
-            prompt=[(f"{rule} · {shown['source']} · {shown['where']}", shown["text"])],
+            prompt=[
+                (
+                    f"{rule} · {shown['source']} · {shown['where']}",
+                    shown["text"] or "(no text is kept of it)",
+                )
+            ],
             answers=[],
             tags=[shown["detail"]] if shown["detail"] else [],
         )
