@@ -168,6 +168,24 @@ def test_a_file_comes_back_as_it_was(tmp_path: Path, model: LineModel) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["toxic.model"]
 
 
+def test_where_nothing_can_be_written(tmp_path: Path, model: LineModel) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="file/m: cannot be written"):
+        write_line_model(tmp_path / "file" / "m", model)
+    (tmp_path / "m").mkdir()
+    with pytest.raises(UserError, match="m: cannot be written"):
+        write_line_model(tmp_path / "m", model)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "m"]  # no draft
+
+
+def test_a_file_says_how_good_it_is(model: LineModel) -> None:
+    held = {"accuracy": 0.875, "auc": 0.9, "lines": 1_200}
+    said = LineModel(model.weights, model.bias, {"held_out": held}).about
+    assert said == "accuracy 87.5% and AUC 0.900 on the 1,200 lines held out of its training"
+    for facts in ({}, {"held_out": 3}, {"held_out": {"accuracy": "x", "auc": 1, "lines": 1}}):
+        assert LineModel(model.weights, model.bias, facts).about == ""
+
+
 def test_damaged_and_foreign_files_are_refused(tmp_path: Path, model: LineModel) -> None:
     path = tmp_path / "m"
     write_line_model(path, model)

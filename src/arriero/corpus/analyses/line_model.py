@@ -75,7 +75,11 @@ def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def write_line_model(path: Path, model: LineModel) -> None:
-    """Write the file whole or not at all; the same model gives the same bytes."""
+    """Write the file whole or not at all; the same model gives the same bytes.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
     raw = model.weights.astype("<f4").tobytes()
     header = {
         "format": FORMAT,
@@ -88,13 +92,16 @@ def write_line_model(path: Path, model: LineModel) -> None:
         "facts": dict(model.facts),
     }
     line = json.dumps(header, ensure_ascii=False, sort_keys=True).encode() + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_bytes(line + raw)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.write_bytes(line + raw)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def is_line_model(path: Path) -> bool:
