@@ -93,6 +93,7 @@ PROSE = {
     "list": "- milk\n- two eggs\n- bread (brown)\n",
     "letter": "Dear Sir,\n\nfrom what I hear, the class of 1901 will return.\n\nYours,\nA. B.\n",
     "one line": "x = 1\n",
+    "left-out words": "<unk> was a poet .\n <unk> has been one of them .\n<unk> followed .\n",
     "english with code": (
         "First we say how long it is.\nThen we count the rows in it.\n\n    n = len(rows)\n\n"
         "And at the end we say what was found.\nThat is all there is to it.\n"

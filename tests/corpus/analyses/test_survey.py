@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,23 @@ def test_damaged_files_are_named(corpus: Path) -> None:
         file.write_text(lines)
         with pytest.raises(UserError, match=r"00001\.jsonl\.zst:2: no document"):
             surveyed(corpus)
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_in_a_process_is_named(corpus: Path) -> None:
+    file = corpus / "documents" / "web" / "00001.jsonl.zst"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-6])
+    with pytest.raises(UserError, match=r"00001\.jsonl\.zst"):
+        surveyed(corpus, workers=2)
+    file.write_bytes(whole)
+    lists = (read_pronouns(), read_identity_terms())
+    dies = Settings(*lists, open_scorer=partial(os._exit, 3), workers=2)
+    with pytest.raises(UserError, match="ended before its work was done"):
+        survey(corpus, dies, lambda _: None)
+    no_model = Settings(*lists, language_model=corpus / "lid.bin", workers=2)
+    with pytest.raises(UserError, match="no file; name a fastText model"):
+        survey(corpus, no_model, lambda _: None)
 
 
 def test_settings_out_of_range(corpus: Path) -> None:

@@ -112,6 +112,7 @@ def test_figures_and_page_by_hand(corpus: Path, capsys: pytest.CaptureFixture[st
         "too_short": {"documents": 1, "characters": 16},
         "near_duplicate": {"documents": 2, "characters": 2 * len(ENGLISH)},
     }
+    assert list(figures["examples"]) == list(figures["removed"])
     assert list(figures["removed"]) == ["excluded_site", "too_short", "near_duplicate"]
     assert figures["sources"]["web"]["build"]["bad"] == {"bad UTF-8": 3}
     assert total["toxicity"] is None

@@ -59,7 +59,7 @@ def all_figures(
             for name in names
         },
         "removed": _removed(record.values()),
-        "examples": examples,
+        "examples": {rule: examples[rule] for rule in sorted(examples, key=_order)},
     }
 
 
@@ -87,12 +87,12 @@ def _removed(records: Iterable[SourceRecord]) -> dict[str, dict[str, int]]:
             counts.setdefault(rule, Counter()).update(numbers)
     return {
         rule: {key: counts[rule][key] for key in ("documents", "characters")}
-        for rule in sorted(counts, key=lambda rule: (_place(rule), rule))
+        for rule in sorted(counts, key=_order)
     }
 
 
-def _place(rule: str) -> int:
-    return ORDER.index(rule) if rule in ORDER else len(ORDER)
+def _order(rule: str) -> tuple[int, str]:
+    return (ORDER.index(rule) if rule in ORDER else len(ORDER), rule)
 
 
 def _how(settings: Settings, classifier: str, about: str) -> dict[str, Any]:

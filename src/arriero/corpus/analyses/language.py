@@ -99,16 +99,20 @@ def _fasttext(path: Path) -> Identify:
         fasttext: Any = importlib.import_module("fasttext")
     except ImportError:
         raise UserError(f"{path}: this needs fastText: pip install fasttext-predict") from None
-    try:
-        model = fasttext.load_model(str(path))
-    except (ValueError, RuntimeError, MemoryError) as error:
-        raise UserError(f"{path}: no fastText model ({error})") from None
 
     def identify(text: str) -> tuple[str, float]:
-        # It reads one line; its labels are `__label__en`.
-        labels, probabilities = model.predict(" ".join(text.split()), k=1)
-        if not len(labels):
+        # It reads one line. What stands under `predict` in the package's Python part fails with
+        # numpy 2 in one build, so its C++ part is asked: pairs of a probability and a label.
+        line = " ".join(text.encode(errors="replace").decode().split())
+        found = model.f.predict(f"{line}\n", 1, 0.0, "strict")
+        if not found:
             return UNKNOWN, 0.0
-        return str(labels[0]).removeprefix(_LABEL), min(1.0, float(probabilities[0]))
+        probability, label = found[0]
+        return label.removeprefix(_LABEL), min(1.0, float(probability))  # float32 may go beyond 1
 
+    try:
+        model = fasttext.load_model(str(path))
+        identify("a line")  # vectors without labels are refused here
+    except (ValueError, RuntimeError, MemoryError) as error:
+        raise UserError(f"{path}: no fastText model of languages ({error})") from None
     return identify

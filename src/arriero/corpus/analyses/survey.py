@@ -11,6 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,6 +108,7 @@ def _parts(
         analyst = Analyst(settings)
         yield from map(analyst.read, paths)
         return
+    identifier(settings.language_model)  # what is wrong with it shows here, not in a process
     # Spawned: a process that was forked from one with threads may hang.
     with ProcessPoolExecutor(
         min(settings.workers, len(files)),
@@ -114,7 +116,13 @@ def _parts(
         initializer=_start,
         initargs=(settings,),
     ) as pool:
-        yield from pool.map(_read, paths)
+        try:
+            yield from pool.map(_read, paths)
+        except BrokenProcessPool:
+            raise UserError(
+                f"one of {settings.workers} processes ended before its work was done, as for want "
+                "of memory; give the same command with fewer --workers"
+            ) from None
 
 
 class Analyst:

@@ -105,7 +105,8 @@ def _identifiers_section(figures: Json) -> Section:
 def _identifiers(row: Json | None, masked: int | None) -> str | Cell:
     if row is None:
         return MISSING
-    small = f"{count(row.get('documents', 0))} documents"
+    number = row.get("documents", 0)
+    small = f"{count(number)} {'document' if number == 1 else 'documents'}"
     return Cell(
         count(row.get("found", 0)), small + (f", masked in {count(masked)}" if masked else "")
     )
