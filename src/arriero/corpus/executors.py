@@ -67,7 +67,7 @@ def execute(context: Context, stage: Stage) -> None:
     config = context.recipe.executor
     logger.disable("datatrove")
     step = Units(context.root, context.recipe, stage.name, stage.work)
-    log = context.root / stage.name / "log"
+    log = context.root / stage.name / ".log"
     tasks = min(config.num_tasks, len(stage.keys))
     if config.kind == "ray":
         _on_ray(step, config, tasks, log)
@@ -84,7 +84,7 @@ def _here(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
     local = tasks * (config.node + 1) // config.nodes - first
     if not local:
         return
-    with _own(log.with_name(f"log-{config.node}" if config.nodes > 1 else "log")) as folder:
+    with _own(log.with_name(f".log-{config.node}")) as folder:
         LocalPipelineExecutor(
             [step],
             tasks=tasks,
