@@ -9,9 +9,10 @@ A line looks like code if one of these holds:
 - it assigns (`x = 1`, `a[i] += 2`, `self.x: int = 3`), or is a call and nothing else (`f(x, y)`);
 - it has more than 300 characters, and one in 16 of them is one of `{}()[];=<>`: minified.
 
-Comments (lines that begin with `#`, `//`, `*` or `--`, and what stands between triple quotes) say
-nothing either way. A document is code if at least half of its other lines with letters or brackets
-look like code, at least a fifth of all, and at least three. Tables and configuration are not code.
+Comments after `//` or `/*` look like code too. Lines that begin with `#`, `*` or `--`, and what
+stands between triple quotes, may be comments or prose and say nothing either way. A document is
+code if at least half of its other lines with letters or brackets look like code, at least a fifth
+of all, and at least three. Tables and configuration are not code.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ _LINE_OF_CODE = re.compile(
 )
 _COUNTS = re.compile(r"[^\W\d_]|[{}()\[\]]")
 _QUOTED = re.compile(r"(\"{3}|'{3}).*?\1", re.DOTALL)
-_COMMENT = re.compile(r"\s*(?:#(?!\s*(?:include|define|ifdef|ifndef|endif|pragma)\b)|//|/?\*|--)")
+_COMMENT = re.compile(r"\s*(?:#(?!\s*(?:include|define|ifdef|ifndef|endif|pragma)\b)|\*|--)")
 _SIGNS = re.compile(r"[{}()\[\];=<>]")
 _LONGEST = 300
 _SIGNS_OF_MINIFIED = 1 / 16
