@@ -31,6 +31,7 @@ def load(tmp_path: Path, text: str, **overrides: Any) -> Any:
         ("[weights]\nweb = 0\n" + SOURCE, "weights.web"),
         (SOURCE + "weight = 1\n[sources.b]\npaths=['b']", "no weight for b"),
         ("[sources.'../x']\npaths = ['a']", "no name of a source"),
+        ("[sources.units]\npaths = ['a']", "a folder of every stage"),
         ("[sources.A]\npaths = ['a']\n[sources.a]\npaths = ['b']", "capitals"),
         ("[sources.web]\npaths = []", "sources.web.paths"),
         (SOURCE + "format = 'csv'", "sources.web.format"),

@@ -194,11 +194,11 @@ def _source_facts(root: Path, units: list[Unit], name: str) -> dict[str, Any]:
 
 def _mix_file(context: Context, facts: Mapping[str, Any]) -> None:
     """Let `arriero.data.mixing.open_corpus` open the tokens as they are mixed."""
-    from arriero.data.mixing import Source, write_mix
-
     folder = context.root / TOKENS
     if not folder.is_dir():
         return
+    from arriero.data.mixing import Source, write_mix  # brings torch, as the shards did
+
     sources = [
         Source(name, round(source["mix"]["share"], 12), ())
         for name, source in facts["sources"].items()

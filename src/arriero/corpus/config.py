@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+_TAKEN = ("units", "errors", "manifest.json", "plan.json")
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Format = Literal["auto", "jsonl", "parquet", "warc", "text", "markdown", "html"]
@@ -221,6 +223,8 @@ class CorpusRecipe(_Keys):
         for name in value:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
                 raise ValueError(f"{name!r} is no name of a source; use letters, digits, - _ .")
+            if name in _TAKEN:
+                raise ValueError(f"{name!r} is a folder of every stage; call the source otherwise")
         if len({name.casefold() for name in value}) < len(value):
             raise ValueError("two names of sources differ by their capitals only")
         return value

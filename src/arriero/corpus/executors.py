@@ -7,6 +7,7 @@ belongs to task `position % tasks`, and its result does not depend on which task
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -55,7 +56,7 @@ class Units(PipelineStep):
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Runs in a worker before its task does: the executor's own log stays out of the terminal.
         logger.disable("datatrove")
-        self.__dict__.update(state)
+        vars(self).update(state)
 
 
 def execute(context: Context, stage: Stage) -> None:
@@ -67,7 +68,7 @@ def execute(context: Context, stage: Stage) -> None:
     config = context.recipe.executor
     logger.disable("datatrove")
     step = Units(context.root, context.recipe, stage.name, stage.work)
-    log = context.root / stage.name / "log"
+    log = context.root / stage.name / ".log"
     tasks = min(config.num_tasks, len(stage.keys))
     if config.kind == "ray":
         _on_ray(step, config, tasks, log)
@@ -84,7 +85,7 @@ def _here(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
     local = tasks * (config.node + 1) // config.nodes - first
     if not local:
         return
-    with _own(log.with_name(f"log-{config.node}" if config.nodes > 1 else "log")) as folder:
+    with _own(log.with_name(f".log-{config.node}")) as folder:
         LocalPipelineExecutor(
             [step],
             tasks=tasks,
@@ -107,7 +108,7 @@ def _on_ray(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
             num_cpus=None if config.ray_address else config.workers,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
         )
     with _own(log) as folder:
         RayPipelineExecutor(
@@ -132,7 +133,7 @@ def _on_slurm(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> Non
             time=config.slurm.time,
             partition=config.slurm.partition,
             mem_per_cpu_gb=config.slurm.memory_gb,
-            env_command=config.slurm.environment or None,
+            env_command=config.slurm.environment,
             job_name=f"arriero-{step.stage}",
             logging_dir=str(folder),
             skip_completed=False,

@@ -112,8 +112,14 @@ class _Drawing:
             sources_warnings.law_book,
         )
         parts: list[str] = []
+        seen: set[tuple[str, ...]] = set()
         while sum(part.count(".") for part in parts) < sentences:
-            parts.append(rng.choice(writers)(valley, rng).strip())
+            part = rng.choice(writers)(valley, rng).strip()
+            runs = _all_runs(part.split())
+            # What was said already is not said again, or the page would be called repetitive.
+            if len(set(runs)) == len(runs) and not seen & set(runs):
+                parts.append(part)
+                seen.update(runs)
         return "\n".join(parts)
 
     def _lesson(self) -> str:
@@ -216,6 +222,7 @@ class _Drawing:
         rng = self._rng
         name, village = rng.choice(self.valley.people).name, rng.choice(self.valley.villages)
         text, counts = dump_texts.personal(rng, name, village)
+        text = f"{text}\n{self._prose(14)}"
         if rng.random() < 2 / 3:
             self.truth.site.append(at)
             return text, rng.choice((PRIVATE_SITE, f"{village.lower()}.{PRIVATE_SITE}"))
@@ -248,6 +255,10 @@ class _Drawing:
 def _runs(words: Sequence[str]) -> set[tuple[str, ...]]:
     size = min(_NGRAM, len(words))
     return {tuple(words[at : at + size]) for at in range(len(words) - size + 1)}
+
+
+def _all_runs(words: Sequence[str]) -> list[tuple[str, ...]]:
+    return [tuple(words[at : at + _NGRAM]) for at in range(len(words) - _NGRAM + 1)]
 
 
 def _parts(rows: Sequence[dict[str, Any]], num: int) -> list[Sequence[dict[str, Any]]]:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 import zstandard
 
@@ -34,7 +34,8 @@ def tar_members(path: Path, read: Read) -> Iterator[Item]:
         with path.open("rb") as file:
             stream: IO[bytes] = file
             if read_start(path, 4) == _ZSTD:
-                stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)  # type: ignore[assignment]
+                reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+                stream = cast(IO[bytes], reader)
             with tarfile.open(fileobj=stream, mode="r|*") as archive:
                 for member in archive:
                     if member.isdir():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import zstandard
 
@@ -52,7 +52,8 @@ def _plain(file: BinaryIO, path: Path) -> BinaryIO:
     """warcio opens gzip itself, a member a record."""
     if read_start(path, 4) != _ZSTD:
         return file
-    return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)  # type: ignore[return-value]
+    reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    return cast(BinaryIO, reader)
 
 
 def _item(record: Any, number: int, max_bytes: int, extract: str) -> Item | None:
