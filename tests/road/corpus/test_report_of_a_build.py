@@ -105,7 +105,7 @@ def test_the_page_shows_it(corpus: Path) -> None:
     for said in (
         "Of 21 documents 18 stayed",
         "letters 75.0% of the mix · target 75.0% · read",
-        "letters 2 1 documents",
+        "letters 2 1 document, masked in 1",
         "excluded_site −1 (4.76%)",
         "exact_duplicate",
     ):
