@@ -43,12 +43,17 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def start(recipe: Path, corpus: Path, *keys: str) -> subprocess.Popen[str]:
+def start(
+    recipe: Path, corpus: Path, *keys: str, path: Path | None = None
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "arriero.cli", "corpus", "build", str(recipe)]
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    if path is not None:
+        environment["PATH"] = f"{path}:{environment['PATH']}"
     return subprocess.Popen(
         [*command, "--run", str(corpus), *keys],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        env={**os.environ, "RAY_DISABLE_IMPORT_WARNING": "1", "RAY_USAGE_STATS_ENABLED": "0"},
+        env=environment,
     )  # fmt: skip
 
 
@@ -121,3 +126,48 @@ def test_killed_at_every_stage(recipe: Path, expected: str, tmp_path: Path) -> N
     finish(start(recipe, corpus))
     assert bytes_of(corpus) == expected
     assert not list(corpus.rglob("*.tmp"))
+
+
+# What the four commands of a cluster do, on this machine: no queue, one task after another.
+SBATCH = """#!/bin/sh
+for word; do script=$word; done
+for array in $(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$script"); do
+  for task in $(seq 0 "$array"); do
+    SLURM_NODELIST=localhost SLURM_CPUS_PER_TASK=1 SLURM_MEM_PER_CPU=1024 \\
+      SLURM_ARRAY_TASK_ID=$task RUN_OFFSET=0 bash "$script" >> "$0.log" 2>&1
+  done
+done
+echo "Submitted batch job 7"
+"""
+SRUN = """#!/bin/sh
+while [ "${1#-}" != "$1" ]; do [ "$1" = -n ] && shift; shift; done
+exec "$@"
+"""
+SQUEUE = "#!/bin/sh\nexit 1\n"
+SCONTROL = "#!/bin/sh\necho localhost\n"
+COMMANDS = {"sbatch": SBATCH, "srun": SRUN, "squeue": SQUEUE, "scontrol": SCONTROL}
+
+
+def test_slurm(recipe: Path, expected: str, tmp_path: Path) -> None:
+    """By stand-ins for the cluster's commands; what they run is datatrove's script of a job."""
+    folder, corpus = tmp_path / "bin", tmp_path / "corpus"
+    folder.mkdir()
+    for name, text in COMMANDS.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    (folder / "launch_pickled_pipeline").write_text(
+        f"#!{sys.executable}\nfrom datatrove.tools.launch_pickled_pipeline import main\nmain()\n"
+    )
+    (folder / "launch_pickled_pipeline").chmod(0o755)
+    keys = ("--executor.kind", "slurm", "--executor.slurm.partition", "p", "--executor.tasks", "2")
+    finish(start(recipe, corpus, *keys, path=folder))
+    assert bytes_of(corpus) == expected
+    assert (folder / "sbatch.log").read_text().count("Starting data processing job") == 19
+
+
+def test_no_cluster_is_said_in_a_line(recipe: Path, tmp_path: Path) -> None:
+    keys = ("--executor.kind", "slurm", "--executor.slurm.partition", "p")
+    process = start(recipe, tmp_path / "corpus", *keys)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "there is no sbatch on this machine" in said.splitlines()[-1]

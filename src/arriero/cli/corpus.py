@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -62,7 +64,9 @@ def _build(options: argparse.Namespace) -> None:
     from arriero.corpus.config import CorpusRecipe
     from arriero.corpus.recipe import load_corpus_recipe
     from arriero.data.toml_tables import leaf_fields
-    from arriero.road.corpus.build import build_corpus
+
+    with _extra():
+        from arriero.road.corpus.build import build_corpus
 
     given = vars(options)
     overrides = {key: given[key] for key, _, _ in leaf_fields(CorpusRecipe) if key in given}
@@ -75,7 +79,8 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _withdraw(options: argparse.Namespace) -> None:
-    from arriero.corpus.withdraw import Wanted, withdraw
+    with _extra():
+        from arriero.corpus.withdraw import Wanted, withdraw
 
     ids = [*options.ids]
     if options.listed is not None:
@@ -114,6 +119,17 @@ def _add_keys(parser: Parser) -> None:
             default=argparse.SUPPRESS,
             help=(field.description or "").replace("%", "%%"),
         )
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """Say what is missing where the extra is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(
+            f"a corpus needs {error.name}; install it with pip install arriero[corpus]"
+        ) from None
 
 
 def _table(given: list[str]) -> dict[str, str]:

@@ -84,6 +84,10 @@ def _explain(error: OSError, again: str) -> str:
 
 def _refuse_unknown(options: argparse.Namespace, unknown: Sequence[str]) -> NoReturn:
     first = unknown[0]
+    if first.startswith("--") and options.verb == "corpus build":
+        from arriero.corpus.recipe import unknown_corpus_key
+
+        raise UserError(unknown_corpus_key(first[2:].split("=")[0]))
     if first.startswith("--") and hasattr(options, "recipe"):
         from arriero.road.recipe import unknown_key
 

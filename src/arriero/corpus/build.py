@@ -212,7 +212,7 @@ def _executor() -> Execute:
         from arriero.corpus.executors import execute
     except ImportError as error:
         raise UserError(
-            f"building a corpus needs {error.name}; install it with pip install arriero[corpus]"
+            f"a corpus needs {error.name}; install it with pip install arriero[corpus]"
         ) from None
     return execute
 

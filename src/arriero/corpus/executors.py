@@ -12,8 +12,6 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,8 @@ from arriero.corpus.storage import read_json
 from arriero.records import UserError
 
 _POLL_SECONDS = 0.2
+# A shared file system may show late what another machine wrote.
+_SHARED_SECONDS = 30.0
 
 
 class Units(PipelineStep):
@@ -68,7 +68,7 @@ def execute(context: Context, stage: Stage) -> None:
     config = context.recipe.executor
     logger.disable("datatrove")
     step = Units(context.root, context.recipe, stage.name, stage.work)
-    log = context.root / stage.name / ".log"
+    log = context.root / stage.name / (f".log-{config.node}" if config.nodes > 1 else ".log")
     tasks = min(config.num_tasks, len(stage.keys))
     if config.kind == "ray":
         _on_ray(step, config, tasks, log)
@@ -76,8 +76,17 @@ def execute(context: Context, stage: Stage) -> None:
         _on_slurm(step, config, tasks, log)
     else:
         _here(step, config, tasks, log)
-        if config.nodes > 1:
-            _await(context, stage, config)
+    if config.nodes > 1 or config.kind == "slurm":
+        seconds = config.node_timeout if config.nodes > 1 else _SHARED_SECONDS
+        num = _await(context, stage, seconds)
+        if num and config.nodes > 1:
+            raise UserError(
+                f"{stage.name}: {num} units of other nodes are not done after {seconds:g} s; see "
+                f"that all {config.nodes} nodes run"
+            )
+        if num:
+            return  # the log stays, to see what became of them
+    shutil.rmtree(log, ignore_errors=True)
 
 
 def _here(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
@@ -85,16 +94,15 @@ def _here(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
     local = tasks * (config.node + 1) // config.nodes - first
     if not local:
         return
-    with _own(log.with_name(f".log-{config.node}")) as folder:
-        LocalPipelineExecutor(
-            [step],
-            tasks=tasks,
-            workers=min(config.workers, local),
-            local_tasks=local,
-            local_rank_offset=first,
-            logging_dir=str(folder),
-            skip_completed=False,
-        ).run()
+    LocalPipelineExecutor(
+        [step],
+        tasks=tasks,
+        workers=min(config.workers, local),
+        local_tasks=local,
+        local_rank_offset=first,
+        logging_dir=_fresh(log),
+        skip_completed=False,
+    ).run()
 
 
 def _on_ray(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
@@ -110,38 +118,43 @@ def _on_ray(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    with _own(log) as folder:
-        RayPipelineExecutor(
-            [step],
-            tasks=tasks,
-            workers=config.workers,
-            logging_dir=str(folder),
-            skip_completed=False,
-            mem_per_cpu_gb=0.25,
-        ).run()
+    RayPipelineExecutor(
+        [step],
+        tasks=tasks,
+        workers=config.workers,
+        logging_dir=_fresh(log),
+        skip_completed=False,
+        mem_per_cpu_gb=0.25,
+    ).run()
+
+
+class _Slurm(SlurmPipelineExecutor):
+    """Without the job that adds up datatrove's own counts: ours stand beside the units."""
+
+    def launch_merge_stats(self) -> None:
+        pass
 
 
 def _on_slurm(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
     if shutil.which("sbatch") is None:
         raise UserError("executor slurm: there is no sbatch on this machine; start it on a node "
                         "of the cluster")  # fmt: skip
-    with _own(log) as folder:
-        job = SlurmPipelineExecutor(
-            [step],
-            tasks=tasks,
-            workers=config.workers,
-            time=config.slurm.time,
-            partition=config.slurm.partition,
-            mem_per_cpu_gb=config.slurm.memory_gb,
-            env_command=config.slurm.environment,
-            job_name=f"arriero-{step.stage}",
-            logging_dir=str(folder),
-            skip_completed=False,
-            qos="",
-        )
-        job.run()
-        while _is_queued(str(job.job_id)):
-            time.sleep(config.slurm.poll_seconds)
+    job = _Slurm(
+        [step],
+        tasks=tasks,
+        workers=config.workers,
+        time=config.slurm.time,
+        partition=config.slurm.partition,
+        mem_per_cpu_gb=config.slurm.memory_gb,
+        env_command=config.slurm.environment,
+        job_name=f"arriero-{step.stage}",
+        logging_dir=_fresh(log),
+        skip_completed=False,
+        qos="",
+    )
+    job.run()
+    while _is_queued(str(job.job_id)):
+        time.sleep(config.slurm.poll_seconds)
 
 
 def _is_queued(job: str) -> bool:
@@ -152,29 +165,23 @@ def _is_queued(job: str) -> bool:
     return done.returncode == 0 and bool(done.stdout.strip())
 
 
-def _await(context: Context, stage: Stage, config: ExecutorConfig) -> None:
-    """Wait until the other nodes' units stand, or one has failed."""
-    folder, until = context.root / stage.name, time.monotonic() + config.node_timeout
+def _await(context: Context, stage: Stage, seconds: float) -> int:
+    """Wait until all units stand or have failed; how many have done neither when time is up."""
+    folder, until = context.root / stage.name, time.monotonic() + seconds
     waiting = dict(stage.keys)
-    while waiting:
+    while True:
         waiting = {
             name: key
             for name, key in waiting.items()
             if not (folder / "errors" / f"{name}.json").exists()
             and is_standing(folder / "units" / f"{name}.json", key, context.root) is None
         }
-        if time.monotonic() > until:
-            raise UserError(
-                f"{stage.name}: {len(waiting)} units of other nodes are not done after "
-                f"{config.node_timeout:g} s; see that all {config.nodes} nodes run"
-            )
-        if waiting:
-            time.sleep(_POLL_SECONDS)
+        if not waiting or time.monotonic() > until:
+            return len(waiting)
+        time.sleep(_POLL_SECONDS)
 
 
-@contextmanager
-def _own(folder: Path) -> Iterator[Path]:
-    """A fresh folder for an executor's log, which goes when all went well."""
+def _fresh(folder: Path) -> str:
+    """An empty folder for an executor's log."""
     shutil.rmtree(folder, ignore_errors=True)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    return str(folder)

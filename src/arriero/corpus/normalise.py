@@ -13,7 +13,6 @@ _CONTROL = re.compile(
 )
 _ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
 _SPACES = re.compile(r"[^\S\n]{2,}|[^\S\n ]")
-_EDGES = re.compile(r" +\n| +\Z")
 _BLANK = re.compile(r"\n{3,}")
 
 
@@ -51,11 +50,15 @@ def _mended(text: str) -> str:
 
 
 def _even(text: str) -> str:
-    text = _ENDS.sub("\n", text)
+    if "\r" in text or not text.isascii():
+        text = _ENDS.sub("\n", text)
     if "\t" in text or "  " in text or not text.isascii():
         text = "\n".join(map(_even_line, text.split("\n")))
-    text = _EDGES.sub(lambda match: match.group().lstrip(" "), text)
-    return _BLANK.sub("\n\n", text).strip("\n").rstrip()
+    if " \n" in text:
+        text = "\n".join(line.rstrip(" ") for line in text.split("\n"))
+    if "\n\n\n" in text:
+        text = _BLANK.sub("\n\n", text)
+    return text.strip("\n").rstrip()
 
 
 def _even_line(line: str) -> str:

@@ -181,7 +181,9 @@ def _gate(stage: Stage, folder: Path, standing: Mapping[str, Outputs]) -> None:
             continue
         error = read_json(folder / "errors" / f"{name}.json")
         if error is None:
-            raise RuntimeError(f"{stage.name}: unit {name} was lost; give the command again")
+            raise RuntimeError(
+                f"{stage.name}: unit {name} was lost; see {folder}/.log, and give the command again"
+            )
         if error["mendable"]:
             raise UserError(error["message"])
         raise RuntimeError(f"{stage.name}: unit {name} failed\n{error['message']}")

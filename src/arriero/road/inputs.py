@@ -21,6 +21,7 @@ from arriero.data.prompts import prompts_file, read_prompts
 from arriero.data.writing import write_dialogs, write_preferences, write_prompts, write_rows
 from arriero.records import Annotator, Dialog, Oracle, Prompt, UserError
 from arriero.records.prompt import Track
+from arriero.road.built import built_weights, with_built
 from arriero.road.recipe import DataConfig, WorldConfig
 from arriero.stages.workspace import Workspace
 from arriero.world import World
@@ -88,13 +89,14 @@ def prepare(config: DataConfig, folder: Path) -> Inputs:
             ghost=(folder / GHOST_PROMPTS,) if config.world.attribute_dialogs else (),
             general=_general_of_world(folder) if config.world.general_comparisons else {},
         )
+    weights = config.weights or built_weights(config.corpus)
     return Inputs(
         corpus=corpus_files(config.corpus),
         instructions=existing_files("instructions", config.instructions),
         helpfulness=existing_files("helpfulness", config.helpfulness),
         safety=existing_files("safety", config.safety),
         world=None,
-        sources=weighted(corpus_sources(config.corpus), config.weights),
+        sources=weighted(corpus_sources(config.corpus), weights),
         tests=_test_files(config),
         ghost=existing_files("instructions", config.instructions),
         general=(
@@ -127,7 +129,7 @@ def corpus_files(entries: Sequence[str]) -> tuple[Path, ...]:
     Raises:
         UserError: none is named, or one is not there.
     """
-    return existing_files("corpus", [_named(entry)[1] for entry in entries])
+    return existing_files("corpus", [_named(entry)[1] for entry in with_built(entries)])
 
 
 def corpus_sources(entries: Sequence[str]) -> dict[str, tuple[Path, ...]]:
@@ -137,7 +139,7 @@ def corpus_sources(entries: Sequence[str]) -> dict[str, tuple[Path, ...]]:
         UserError: one is not there.
     """
     named: dict[str, tuple[Path, ...]] = {}
-    for name, path in map(_named, entries):
+    for name, path in map(_named, with_built(entries)):
         named[name] = (*named.get(name, ()), *existing_files("corpus", [path]))
     return named
 
