@@ -65,10 +65,12 @@ def tokenised(
     folders: list[TokenFolder] = []
     for path in given_paths(corpus):
         for number, file in enumerate(files_of(path)):
-            name = stem_of(file).rpartition("/")[2]
-            folder = work / f"{number:05}-{_safe(name)}"
-            if _tokenise(file, tokenizer, fields, folder, say):
-                folders.append(open_token_folder(folder, str(file)))
+            stem = stem_of(file).rpartition("/")[2]
+            folder = work / f"{number:05}-{_safe(stem)}"
+            inside = path.is_dir() and not is_hub(path)
+            name = file.relative_to(path).as_posix() if inside else file.name
+            if _tokenise(file, name, tokenizer, fields, folder, say):
+                folders.append(open_token_folder(folder, name))
     if not folders:
         raise UserError(f"{corpus} holds no text; name a corpus, tokens or files of text")
     return folders
@@ -110,12 +112,13 @@ def document_ids(folder: TokenFolder, documents: Iterable[int]) -> dict[int, str
 
 
 def _tokenise(
-    file: Path, tokenizer: Tokenizer, fields: Sequence[str], folder: Path, say: Say
+    file: Path, name: str, tokenizer: Tokenizer, fields: Sequence[str], folder: Path, say: Say
 ) -> bool:
     """Whether the file has text; its tokens then stand in the folder."""
     from arriero.data.shards import flaw, write_tokens  # imports torch
 
     made_of = {
+        "name": name,
         "file": str(file) if is_hub(file) else _hash(file),
         "tokenizer": tokenizer.fingerprint,
         "fields": list(fields),
@@ -132,7 +135,7 @@ def _tokenise(
         say(f"{folder}: {problem}; tokenising {file} again")
     folder.mkdir(parents=True, exist_ok=True)
     facts.unlink(missing_ok=True)
-    named = _documents(file, fields)
+    named = _documents(file, name, fields)
     first = next(named, None)
     if first is None:
         say(f"{file}: no text")
@@ -169,14 +172,14 @@ def _listed(documents: Iterable[tuple[str, list[int]]], file: Any) -> Iterator[l
         yield ids
 
 
-def _documents(file: Path, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(id, text) of a file's documents: `file:line` of rows, `file#number` of pieces of prose."""
+def _documents(file: Path, name: str, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(id, text) of a file's documents: `name:line` of rows, `name#number` of pieces of prose."""
     if container_of(file) in ("plain", "transcript"):
         for number, piece in enumerate(documents_of(file), 1):
             if isinstance(piece, Bad):
                 raise UserError(f"{piece.where}: {piece.problem}")
             if isinstance(piece, str) and piece.strip():
-                yield f"{file}#{number}", piece
+                yield f"{name}#{number}", piece
         return
     for row in read_rows(file):
         if isinstance(row, Bad):
@@ -189,7 +192,7 @@ def _documents(file: Path, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
         except ValueError as error:
             raise UserError(f"{row.where}: {error}") from None
         if text.strip():
-            yield row.where, text
+            yield f"{name}:{row.line}", text
 
 
 def _hash(path: Path) -> str:

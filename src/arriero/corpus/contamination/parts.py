@@ -36,6 +36,7 @@ from arriero.records import UserError
 Say = Callable[[str], None]
 
 FACTS = "shard.json"
+_TOKENS, _STARTS = "tokens.bin", "starts.npy"
 _CACHE = "suffixes"
 _FORMAT = 1
 
@@ -46,7 +47,7 @@ class TokenFolder:
 
     Attributes:
         name: as the user knows it: its path inside the corpus.
-        tokens: [N] uint16 or uint32, mapped.
+        tokens: [N] uint16 or uint32, mapped; for a look here and there.
         starts: [D] int64, where the documents begin, mapped.
         digest: changes with the tokens and the documents.
     """
@@ -56,6 +57,12 @@ class TokenFolder:
     tokens: NDArray[np.uint16 | np.uint32]
     starts: NDArray[np.int64]
     digest: str
+
+    def read(self, begin: int, end: int) -> NDArray[np.uint16 | np.uint32]:
+        """Tokens `begin` to `end`, copied: mapped, all that was ever read would stay in memory."""
+        dtype = self.tokens.dtype
+        place = begin * dtype.itemsize
+        return np.fromfile(self.path / _TOKENS, dtype, end - begin, offset=place)
 
     def document_of(self, place: int) -> int:
         """The document that a token belongs to."""
@@ -92,12 +99,10 @@ def open_token_folder(path: Path, name: str) -> TokenFolder:
     dtype = np.dtype(facts["dtype"])
     # An empty file cannot be mapped.
     tokens = (
-        np.memmap(path / "tokens.bin", dtype=dtype, mode="r")
-        if facts["tokens"]
-        else np.zeros(0, dtype)
+        np.memmap(path / _TOKENS, dtype=dtype, mode="r") if facts["tokens"] else np.zeros(0, dtype)
     )
-    starts = np.load(path / "starts.npy", mmap_mode="r")
-    hashes = json.dumps([facts["sha256"][name] for name in ("tokens.bin", "starts.npy")])
+    starts = np.load(path / _STARTS, mmap_mode="r")
+    hashes = json.dumps([facts["sha256"][name] for name in (_TOKENS, _STARTS)])
     return TokenFolder(path, name, tokens, starts, hashlib.sha256(hashes.encode()).hexdigest())
 
 
@@ -153,7 +158,7 @@ def part_starts(folder: TokenFolder, part: Part) -> NDArray[np.int64]:
 
 def sorted_part(folder: TokenFolder, number: int, part: Part, say: Say) -> tuple[Text, Order]:
     """The text of a part and its suffix array: the one that is kept, or a new one, then kept."""
-    text = text_of(folder.tokens[part.begin : part.end], part_starts(folder, part))
+    text = text_of(folder.read(part.begin, part.end), part_starts(folder, part))
     key = {"format": _FORMAT, "tokens": folder.digest, "begin": part.begin, "end": part.end}
     path = folder.path / _CACHE / f"{number:05}.order"
     order = _read(path, key, say)
@@ -206,7 +211,7 @@ def _read(path: Path, key: dict[str, Any], say: Say) -> Order | None:
 def _write(path: Path, key: dict[str, Any], order: Order) -> None:
     """First the array, then the facts that say it stands; each whole or not at all."""
     path.parent.mkdir(exist_ok=True)
-    content = memoryview(np.ascontiguousarray(order, "<i4")).cast("B")
+    content = order.astype("<i4", copy=False).tobytes()
     facts = key | {"sha256": hashlib.sha256(content).hexdigest()}
     path.with_suffix(".json").unlink(missing_ok=True)
     for target, data in (

@@ -29,14 +29,21 @@ def passage(
     """The pieces of the `sample` and of the `corpus` document, with some text around the match."""
     different = {place - match.begin for place in differences(match, sample, folder)}
     begin, end = folder.bounds(folder.document_of(match.place))
-    low, high = max(begin, match.place - _AROUND), min(end, match.place + match.length + _AROUND)
-    document = folder.tokens[low:high].tolist()
-    start = max(0, match.begin - _AROUND)
-    own = list(sample[start : match.end + _AROUND])
-    return {
-        "sample": _pieces(own, match.begin - start, match.length, different, tokenizer),
-        "corpus": _pieces(document, match.place - low, match.length, different, tokenizer),
-    }
+    begins = min(match.begin, _AROUND), min(match.place - begin, _AROUND)
+    document = folder.tokens[
+        match.place - begins[1] : min(end, match.place + match.length + _AROUND)
+    ].tolist()
+    own = list(sample[match.begin - begins[0] : match.end + _AROUND])
+    cut_before = begins[0] < match.begin, begins[1] < match.place - begin
+    cut_after = match.end + _AROUND < len(sample), match.place + match.length + _AROUND < end
+    sides = [
+        _pieces(ids, start, match.length, different, tokenizer)
+        for ids, start in zip((own, document), begins, strict=True)
+    ]
+    for side, before, after in zip(sides, cut_before, cut_after, strict=True):
+        side[:0] = [("… ", "around")] if before else []
+        side += [(" …", "around")] if after and side[-1][0] != " …" else []
+    return {"sample": sides[0], "corpus": sides[1]}
 
 
 def _pieces(
@@ -53,8 +60,8 @@ def _pieces(
     for kind, run in groupby(marks):
         place += len(list(run))
         text = tokenizer.decode(ids[:place])
-        while text.endswith("\ufffd") and place < len(marks) and not text.startswith(shown):
-            text = text[:-1]
+        if place < len(marks):
+            text = text.rstrip("\ufffd")  # perhaps the beginning of a letter: it comes with its end
         pieces.append((text[len(shown) :], kind))
         shown = text
     if len(marks) < len(ids):
