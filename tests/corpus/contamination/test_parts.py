@@ -103,7 +103,7 @@ def test_however_cut_the_same_matches(seed: int, way: str, write: Write) -> None
     whole, said = found([write("whole", documents)], samples, 10_000)
     assert any(whole)
     assert said == [f"whole: {sum(map(len, documents)):,} tokens in 1 parts"]
-    for tokens in (200, 61, 27):
+    for tokens in (100, 61, 27):
         cut, said = found([write(f"cut-{tokens}", documents)], samples, tokens)
         assert cut == whole
         assert "in 1 parts" not in said[-1]

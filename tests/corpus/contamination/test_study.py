@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,7 +42,7 @@ TEXTS = [sentence(random.Random(n)) for n in range(30)]
 @pytest.fixture(scope="module")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
-    train_tokenizer([*TEXTS, "é" * 40], folder, 340)
+    train_tokenizer(TEXTS, folder, 340)
     return folder
 
 
@@ -251,23 +252,23 @@ def test_a_text_beside_another(tokenizer: Tokenizer, tmp_path: Path) -> None:
     assert "".join(text for text, _ in sides["sample"]) == other
     shown = "".join(text for text, _ in sides["corpus"])
     assert shown.startswith("… ")
-    assert shown.endswith(text.removeprefix("salt"))
+    assert shown.endswith(text)
     different = {
         side: "".join(t for t, mark in sides[side] if mark == "different") for side in sides
     }
     assert different == {"sample": "è", "corpus": "é"}
 
 
-def job(corpus: Path, evals: Path, tokenizer: Path, out: Path, **environment: str) -> list[str]:
+def job(corpus: Path, evals: Path, tokenizer: Path, out: Path) -> list[str]:
     command = "from arriero.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
     return [
         sys.executable, "-c", command, "contamination", str(corpus), str(evals), "--tokenizer",
-        str(tokenizer), "--out", str(out), "--memory", "0.0008",
+        str(tokenizer), "--out", str(out), "--memory", "0.0002",
     ]  # fmt: skip
 
 
-def outcome(out: Path, corpus: Path) -> dict[str, bytes]:
-    kept = [*out.glob("*.*"), *corpus.rglob("suffixes/*")]
+def outcome(folder: Path) -> dict[str, bytes]:
+    kept = [*(folder / "out").iterdir(), *folder.rglob("suffixes/*")]
     return {path.name: path.read_bytes() for path in kept}
 
 
@@ -275,14 +276,14 @@ def outcome(out: Path, corpus: Path) -> dict[str, bytes]:
 def test_killed_while_it_sorts_and_given_again(
     tmp_path: Path, tokenizer: Tokenizer, tokenizer_folder: Path, evals: Path
 ) -> None:
-    texts = [sentence(random.Random(n), 400) for n in range(600)] + TEXTS
-    for name in ("whole", "killed"):
-        write_shard(texts, tokenizer, tmp_path / name / "tokens" / "web")
-    whole = job(tmp_path / "whole", evals, tokenizer_folder, tmp_path / "whole-out" / "same")
-    killed = job(tmp_path / "killed", evals, tokenizer_folder, tmp_path / "killed-out" / "same")
-    assert subprocess.run(whole, check=False).returncode == 0
-    suffixes = tmp_path / "killed" / "tokens" / "web" / "suffixes"
-    process = subprocess.Popen(killed)
+    texts = [sentence(random.Random(n), 400) for n in range(2000)] + TEXTS
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    write_shard(texts, tokenizer, whole / "corpus" / "tokens" / "web")
+    shutil.copytree(whole, killed)
+    jobs = [job(at / "corpus", evals, tokenizer_folder, at / "out") for at in (whole, killed)]
+    assert subprocess.run(jobs[0], check=False).returncode == 0
+    suffixes = killed / "corpus" / "tokens" / "web" / "suffixes"
+    process = subprocess.Popen(jobs[1])
     deadline = time.monotonic() + 240
     while not (suffixes / "00002.json").exists():
         assert time.monotonic() < deadline
@@ -290,16 +291,13 @@ def test_killed_while_it_sorts_and_given_again(
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert not (tmp_path / "killed-out" / "same" / "results.json").exists()
+    assert not (killed / "out").exists()
     first = (suffixes / "00000.order").stat().st_mtime_ns
-    assert subprocess.run(killed, check=False).returncode == 0
+    assert subprocess.run(jobs[1], check=False).returncode == 0
     assert (suffixes / "00000.order").stat().st_mtime_ns == first
-    expected = outcome(tmp_path / "whole-out" / "same", tmp_path / "whole")
-    found = outcome(tmp_path / "killed-out" / "same", tmp_path / "killed")
-    assert len(expected) > 20
-    for name in ("results.json", "report.html"):  # which name the corpus
-        expected[name] = expected[name].replace(b"whole", b"killed")
-    assert found == expected
+    expected = outcome(whole)
+    assert len(expected) > 100
+    assert outcome(killed) == expected
 
 
 MEASURE = """

@@ -114,9 +114,9 @@ def _with_values(sets: Sequence[EvalSet], file: Path) -> list[EvalSet]:
         if not isinstance(row.value, dict) or "id" not in row.value:
             raise UserError(f"{where}: no `id`; a line is the id of a sample and its `value`")
         name = row.value.get("dataset", sets[0].name if len(sets) == 1 else None)
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise UserError(f"{where}: `dataset` should be one of {', '.join(sorted(known))}")
-        key = str(name), str(row.value["id"])
+        key = name, str(row.value["id"])
         if key in values:
             raise UserError(f"{where}: {key[0]} {key[1]} has a value already; remove one")
         try:

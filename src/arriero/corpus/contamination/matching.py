@@ -32,7 +32,7 @@ from arriero.corpus.contamination.suffixes import Order, Text, pointer
 from arriero.native.build import native
 from arriero.records import UserError
 
-_AT_ONCE = 1 << 15
+_AT_ONCE = 1 << 12
 _STRETCH = 32
 
 

@@ -133,13 +133,13 @@ def _tokenise(
         if not problem:
             return True
         say(f"{folder}: {problem}; tokenising {file} again")
-    folder.mkdir(parents=True, exist_ok=True)
-    facts.unlink(missing_ok=True)
     named = _documents(file, name, fields)
     first = next(named, None)
     if first is None:
         say(f"{file}: no text")
         return False
+    folder.mkdir(parents=True, exist_ok=True)
+    facts.unlink(missing_ok=True)
     draft = folder / f".{DOCUMENTS}.{os.getpid()}"
     try:
         with zstandard.open(draft, "wt", encoding="utf-8") as listed:

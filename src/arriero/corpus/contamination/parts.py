@@ -108,7 +108,7 @@ def open_token_folder(path: Path, name: str) -> TokenFolder:
 
 def most_tokens(memory: float) -> int:
     """Tokens, and documents, of a part whose sorting takes at most `memory` bytes."""
-    return min(int(memory / sorting_bytes()), MOST_TOKENS)
+    return int(min(memory / sorting_bytes(), MOST_TOKENS))
 
 
 def plan_parts(folder: TokenFolder, most: int, longest: int) -> Iterator[Part]:
