@@ -27,7 +27,8 @@ def results(shares: list[float], metric: list[float] | None) -> dict[str, Any]:
         },
         "sets": {
             "quiz": {
-                "samples": len(shares), "empty": 0, "too_short": 1, "tokens": 80, "metric": None if metric is None else 0.5,
+                "samples": len(shares), "empty": 0, "too_short": 1, "tokens": 80,
+                "metric": None if metric is None else 0.5,
                 "longest": 44, "lengths": {"40": found},
             }
         },
