@@ -20,7 +20,6 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -66,12 +65,12 @@ def prepare(folder: Path, num_tokens: int, num_samples: int) -> None:
     np.save(folder / "samples.npy", samples)
 
 
-def held() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak(*, anew: bool = False) -> int:
+    """The most memory that this process has held; `anew` begins from what it holds now."""
+    if anew:
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
 def ours(folder: TokenFolder, samples: Samples, memory: float) -> list[list[bool]]:
@@ -125,7 +124,7 @@ def measure(side: str, path: Path, memory: float) -> dict[str, Any]:
     samples = Samples(
         (rows + 1).astype(np.uint32).ravel(), np.arange(len(rows) + 1, dtype=np.int64) * SAMPLE
     )
-    before, wall, seconds = held(), time.perf_counter(), time.process_time()
+    before, wall, seconds = peak(anew=True), time.perf_counter(), time.process_time()
     if side == "reference":
         marks = reference(folder, rows.tolist(), Rule())
     else:

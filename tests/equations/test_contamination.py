@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arriero.equations.contamination import (
@@ -38,6 +38,7 @@ def test_spans_outside_the_sample(span: tuple[int, int]) -> None:
         contaminated_share([span], 5)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 29), st.integers(1, 12))), st.integers(42, 60))
 def test_share_is_that_of_marked_tokens(given_spans: list[tuple[int, int]], size: int) -> None:
     spans = [(begin, begin + length) for begin, length in given_spans]
@@ -109,6 +110,7 @@ def test_no_z_where_all_are_equal_or_none_is_there() -> None:
     assert subset_figures([0, 0], [0, 1])["dirty"].z is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=1, max_size=60))
 def test_subsets_balance(samples: list[tuple[float, int]]) -> None:
     shares, metric = zip(*samples, strict=True)

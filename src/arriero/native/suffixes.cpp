@@ -12,8 +12,7 @@ namespace {
 
 // Suffixes are sorted by keys of some tokens up to about this depth, deeper ones by doubling.
 constexpr int64_t KEYED_DEPTH = 12;
-// First tokens up to this number are counted, so that the first sort is one pass.
-constexpr uint32_t MOST_COUNTED = 1u << 22;
+constexpr int DIGIT = 11;  // bits of a digit of the first sort
 
 using Range = std::pair<int32_t, int32_t>;
 
@@ -39,39 +38,55 @@ class Sorter {
     }
     per_key_ = 64 / bits_;
     ended_.resize(count_);
-    int64_t depth = 0;
-    if (largest < MOST_COUNTED) {
-      by_first_token(size, largest);
-      depth = 1;
-    } else {
-      for (int64_t i = 0, slot = 0; i < size; i++) {
-        if (text[i]) order_[slot++] = static_cast<int32_t>(i);
+    std::vector<uint8_t> heads(count_ + 1);
+    const int64_t depth = by_first_tokens(size, &heads);
+    for (int64_t low = 0, high; low < count_; low = high) {
+      for (high = low + 1; !heads[high]; high++) {
       }
-      by_keys(0, count_, 0);
-    }
-    if (depth) {
-      for (int64_t low = 0; low < count_;) {
-        const uint32_t token = text_[order_[low]];
-        const int64_t high = firsts_[token];
+      if (high - low > 1 && ends_within(order_[low], depth)) {
+        settle(low, high, true);
+      } else {
         by_keys(low, high, depth);
-        low = high;
       }
     }
-    std::vector<int64_t>().swap(firsts_);
     std::vector<Keyed>().swap(keyed_);
     double_depth();
   }
 
  private:
-  void by_first_token(int64_t size, uint32_t largest) {
-    firsts_.assign(largest + 2, 0);
-    for (int64_t i = 0; i < size; i++) firsts_[text_[i] + 1]++;
-    firsts_[1] = 0;  // separators are no suffixes
-    for (uint32_t token = 1; token <= largest; token++) firsts_[token + 1] += firsts_[token];
-    for (int64_t i = 0; i < size; i++) {
-      if (text_[i]) order_[firsts_[text_[i]]++] = static_cast<int32_t>(i);
+  // Sorts by as many first tokens as 32 bits hold, a digit of the key at a time, the last first;
+  // returns how many tokens that are. `heads` marks where others begin.
+  int64_t by_first_tokens(int64_t size, std::vector<uint8_t>* heads) {
+    const int64_t depth = 32 / bits_;
+    const int width = static_cast<int>(depth) * bits_;
+    std::vector<uint64_t> keys(count_), sorted(count_);
+    for (int64_t i = 0, slot = 0; i < size; i++) {
+      if (text_[i]) keys[slot++] = first_tokens(i, depth) << 32 | static_cast<uint64_t>(i);
     }
-    // Now firsts_[t] is where the suffixes that begin with t end.
+    for (int done = 0; done < width; done += DIGIT) {
+      std::vector<int64_t> ends(int64_t{1} << DIGIT);
+      const auto digit = [&](uint64_t key) { return key >> (32 + done) & (ends.size() - 1); };
+      for (const uint64_t key : keys) ends[digit(key)]++;
+      int64_t sum = 0;
+      for (int64_t& end : ends) sum += std::exchange(end, sum);
+      for (const uint64_t key : keys) sorted[ends[digit(key)]++] = key;
+      keys.swap(sorted);
+    }
+    for (int64_t slot = 0; slot < count_; slot++) {
+      order_[slot] = static_cast<int32_t>(keys[slot] & 0xffffffffu);
+      (*heads)[slot] = slot == 0 || keys[slot] >> 32 != keys[slot - 1] >> 32;
+    }
+    (*heads)[count_] = true;
+    return depth;
+  }
+
+  uint64_t first_tokens(int64_t place, int64_t depth) const {
+    uint64_t key = 0;
+    int64_t token = 0;
+    for (; token < depth && text_[place + token]; token++) {
+      key = key << bits_ | text_[place + token];
+    }
+    return key << (bits_ * (depth - token));
   }
 
   // The next tokens of a suffix in one number; after the document's end come zeros.
@@ -88,9 +103,14 @@ class Sorter {
 
   bool has_ended(uint64_t key) const { return (key & ((uint64_t{1} << bits_) - 1)) == 0; }
 
+  bool ends_within(int64_t place, int64_t depth) const {
+    const uint32_t* tokens = text_ + place;
+    return std::find(tokens, tokens + depth, 0u) != tokens + depth;
+  }
+
   void settle(int64_t low, int64_t high, bool ended = false) {
     for (int64_t slot = low; slot < high; slot++) ranks_[order_[slot]] = static_cast<int32_t>(low);
-    ended_[low] = ended;
+    if (ended) ended_[low] = true;
   }
 
   // Sorts suffixes that share their first `depth` tokens.
@@ -156,8 +176,10 @@ class Sorter {
           const uint64_t rank = keys[from - low] >> 32;
           int64_t to = from;
           while (to < high && keys[to - low] >> 32 == rank) to++;
-          // What follows may be equal to its end, too, before the depth is reached.
-          const bool ended = rank == 0 || ended_[rank - 1];
+          // What follows may be equal to its end before the depth is reached; what follows in
+          // these same suffixes has not, whatever a part of them that is settled already says.
+          const bool is_own = static_cast<int64_t>(rank) == low + 1;
+          const bool ended = rank == 0 || (!is_own && ended_[rank - 1]);
           settle(from, to, ended);
           if (to - from > 1 && !ended) open.emplace_back(static_cast<int32_t>(from), static_cast<int32_t>(to));
           from = to;
@@ -171,7 +193,6 @@ class Sorter {
   int32_t* order_;
   std::vector<int32_t> ranks_;
   std::vector<bool> ended_;  // whether the suffixes of a rank are equal to their ends
-  std::vector<int64_t> firsts_;
   std::vector<Keyed> keyed_;
   std::vector<Range> open_;
   int64_t count_ = 0, depth_ = KEYED_DEPTH;

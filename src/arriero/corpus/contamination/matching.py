@@ -14,9 +14,10 @@ Of matches that begin at one place of the sample the longest holds all others, s
 to be known there, whichever of the corpus's places it is with.
 
 Two rules keep the work small where a passage occurs a million times, and both change nothing of
-what is contaminated. A place whose every seed (an occurrence of its first `exact_prefix` tokens)
-follows a seed of the place before is passed over: its matches end where those end. And occurrences
-are read as a trie: what many of them share is compared once.
+what is contaminated. A match whose seed (an occurrence of its first `exact_prefix` tokens) follows
+a seed of the place before ends where that one's match ends: a place with no other seeds is passed
+over (NumPy passes over such seeds one by one). And in C++ occurrences are read as a trie: what many
+of them share is compared once.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ def longest_matches(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """(lengths, places in the text) of the longest match that begins at each token of the samples.
 
-    Both are [M]; length 0 where no match begins, or where all that do end with one that begins at
-    the token before. Of matches of one length the earliest in the text is named.
+    Both are [M]; length 0 where no match begins. What ends with a match that begins at the token
+    before may be left out. Of matches of one length the earliest in the text is named.
 
     Args:
         text, order: documents and their suffix array.
@@ -126,15 +127,14 @@ def _of_sample(
         return lengths, places
     prefix = rule.exact_prefix
     low, high = _seeds(text, order, sample, prefix, num_places)
-    inherited = 0
     for place in np.flatnonzero(high > low).tolist():
-        begin, end = int(low[place]), int(high[place])
-        follows = place > 0 and high[place - 1] > low[place - 1]
-        if follows:
-            before = order[low[place - 1] : high[place - 1]]
-            inherited = int((text[before + prefix] == sample[place + prefix - 1]).sum())
-        if not follows or inherited != end - begin:
-            lengths[place], places[place] = _longest(text, order[begin:end], sample[place:], rule)
+        seeds = order[low[place] : high[place]]
+        if place > 0:
+            # Those that follow a seed of the place before end where that one does. Before the
+            # text's first token stands, as it were, its last one: a separator.
+            seeds = seeds[text[seeds - 1] != sample[place - 1]]
+        if len(seeds):
+            lengths[place], places[place] = _longest(text, seeds, sample[place:], rule)
     return lengths, places
 
 

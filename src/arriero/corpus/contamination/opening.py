@@ -96,18 +96,21 @@ def tokenizer_of(corpus: Path) -> Path:
 def document_ids(folder: TokenFolder, documents: Iterable[int]) -> dict[int, str]:
     """The ids of some documents of a folder; the number where there is no list of them."""
     wanted = set(documents)
-    ids = {document: str(document) for document in wanted}
     path = folder.path / DOCUMENTS
-    if wanted and path.is_file():
-        try:
-            with path.open("rb") as file:
-                stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-                lines = io.TextIOWrapper(stream, encoding="utf-8")
-                for document, line in enumerate(islice(lines, max(wanted) + 1)):
-                    if document in wanted:
-                        ids[document] = str(json.loads(line)["id"])
-        except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} cannot be read ({error}); write the tokens again") from error
+    if not wanted or not path.is_file():
+        return {document: str(document) for document in wanted}
+    ids: dict[int, str] = {}
+    try:
+        with path.open("rb") as file:
+            stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+            lines = io.TextIOWrapper(stream, encoding="utf-8")
+            for document, line in enumerate(islice(lines, max(wanted) + 1)):
+                if document in wanted:
+                    ids[document] = str(json.loads(line)["id"])
+    except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); write the tokens again") from error
+    if missing := wanted - ids.keys():
+        raise UserError(f"{path} ends before document {min(missing)}; write the tokens again")
     return ids
 
 
