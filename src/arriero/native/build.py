@@ -18,7 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-_SOURCES = ("forward.cpp", "draw.cpp", "attention.cpp", "pointwise.cpp", "logprobs.cpp")
+_SOURCES = (
+    "forward.cpp",
+    "draw.cpp",
+    "attention.cpp",
+    "pointwise.cpp",
+    "logprobs.cpp",
+    "suffixes.cpp",
+)
 _COMMON = ("-std=c++17", "-O3", "-shared", "-fPIC", "-pthread", "-fno-math-errno")
 # The first that compiles: for this processor, as either family of compilers says it, or for any;
 # without OpenMP, which shares PyTorch's threads, a training step has one thread beside products.

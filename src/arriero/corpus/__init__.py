@@ -1,0 +1,1 @@
+"""The corpus: what goes into the model, examined and checked against evaluation sets."""
