@@ -97,7 +97,8 @@ def test_ten_kills(tmp_path: Path) -> None:
     outcome = kill_often(tmp_path, 10)
     assert outcome.differing == []
     assert outcome.kills == 10
-    assert outcome.writing >= 1
+    # Where a kill falls is chance; that not one of ten falls on a checkpoint hardly is.
+    assert outcome.writing + outcome.removing >= 1
     assert 0 <= min(outcome.repeated) <= max(outcome.repeated) <= INTERVAL
 
 

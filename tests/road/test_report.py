@@ -283,8 +283,22 @@ def test_an_outside_judge_who_said_nothing(tmp_path: Path) -> None:
     run = build_run(tmp_path, has_oracle=False)
     path = run / "09-evaluate" / "results.json"
     empty = {"model": "m", "num_judged": 0, "letters": {}, "path": {}, "agreement": []}
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"judge": empty}))
+    results = json.loads(path.read_text())
+    decided_none = {
+        "judge": "outside",
+        "wins": 0,
+        "losses": 0,
+        "share": 0.5,
+        "low": 0.0,
+        "high": 1.0,
+    }
+    results["wins"] += [row | decided_none for row in results["wins"] if row["judge"] == "reward"]
+    path.write_text(json.dumps(results | {"judge": empty}))
     text = _Reader(write_report(run).read_text(encoding="utf-8")).text
+    assert "by the outside judge" not in text.split("Tokenizer")[0], (
+        "no headline of half of nothing"
+    )
+    assert "by an outside judge" not in text.split("can and cannot do")[-1]
     assert "judged 0" in text
     assert "said A –" in text
 

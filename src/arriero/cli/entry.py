@@ -11,7 +11,18 @@ from typing import NoReturn
 from safetensors import SafetensorError
 
 from arriero._version import __version__
-from arriero.cli import bag, corpus, lineage, models, planning, running, scoring, serving, watching
+from arriero.cli import (
+    bag,
+    contamination,
+    corpus,
+    lineage,
+    models,
+    planning,
+    running,
+    scoring,
+    serving,
+    watching,
+)
 from arriero.cli.verbs import Act, Parser, Verbs
 from arriero.records import Stopped, UserError
 
@@ -59,7 +70,18 @@ def _parser(asked: str | None) -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"arriero {__version__}")
     verbs = Verbs(parser, asked)
-    for group in (running, planning, models, scoring, corpus, bag, lineage, serving, watching):
+    for group in (
+        running,
+        planning,
+        models,
+        scoring,
+        corpus,
+        contamination,
+        bag,
+        lineage,
+        serving,
+        watching,
+    ):
         group.add_verbs(verbs)
     return parser
 

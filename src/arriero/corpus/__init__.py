@@ -1,1 +1,1 @@
-"""From raw dumps to a mix that one can answer for: cleaned, de-duplicated, weighted."""
+"""From raw dumps to a mix that one can answer for: cleaned, de-duplicated, weighted, examined."""

@@ -25,6 +25,7 @@ _SOURCES = (
     "pointwise.cpp",
     "logprobs.cpp",
     "shingles.cpp",
+    "suffixes.cpp",
 )
 _COMMON = ("-std=c++17", "-O3", "-shared", "-fPIC", "-pthread", "-fno-math-errno")
 # The first that compiles: for this processor, as either family of compilers says it, or for any;

@@ -145,7 +145,28 @@ class Samples:
     num_open: int = 3
 
 
-Block = Figure | Panels | Table | Bars | Facts | Pieces | Samples
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Two texts side by side, each a name and pieces (text, mark: same, different, around)."""
+
+    title: str
+    tags: Sequence[str]
+    sides: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passages:
+    """Texts that share a passage; the first `num_open` are shown, the others fold away."""
+
+    kind: ClassVar[str] = "passages"
+    title: str
+    passages: Sequence[Passage]
+    look: str
+    paper: str = ""
+    num_open: int = 4
+
+
+Block = Figure | Panels | Table | Bars | Facts | Pieces | Samples | Passages
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +200,7 @@ def _needs_width(block: Block) -> bool:
         return block.is_wide
     if isinstance(block, Samples):
         return any(len(sample.answers) > 2 for sample in block.samples)
-    return isinstance(block, (Panels, Facts, Pieces))
+    return isinstance(block, (Panels, Facts, Pieces, Passages))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from arriero.road.report.blocks import Section, Table
 from arriero.road.report.drawing import Interval
 from arriero.road.report.evaluation import Evaluation
 from arriero.road.report.folder import Json, RunFolder, mapping, mappings, number, text
+from arriero.road.report.outside_judge import says_nothing
 from arriero.road.report.wording import MISSING, count, decimal, interval, percent
 
 # Table 1: the smallest Llama 2 and what each of them read.
@@ -133,7 +134,7 @@ def _gains(evaluation: Evaluation, newest: str) -> Iterator[Row]:
                 continue
             if entry.get("set") not in ("all", "", None) or (baseline and against != baseline):
                 continue
-            rate = _interval(entry, "share")
+            rate = None if says_nothing(entry) else _interval(entry, "share")
             if rate is None or rate[1] is None or rate[2] is None:
                 continue
             verdict = _UNSETTLED if rate[1] <= 0.5 <= rate[2] else _CAN

@@ -13,6 +13,11 @@ from arriero.road.report.wording import MISSING, count, interval, percent
 JUDGES = {"oracle": "the oracle", "outside": "the outside judge", "reward": "our reward models"}
 
 
+def says_nothing(entry: Json) -> bool:
+    """Whether an outside judge decided no pair of a row: half of nothing is no figure."""
+    return entry.get("judge") == "outside" and not (entry.get("wins", 1) or entry.get("losses", 1))
+
+
 def judge_facts(evaluation: Evaluation) -> Json:
     """What the results say of the outside judge; empty where none was asked."""
     return mapping(evaluation.results.get("judge"))

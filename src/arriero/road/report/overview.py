@@ -9,7 +9,7 @@ from arriero.road.report.costs import total_seconds
 from arriero.road.report.drawing import Interval
 from arriero.road.report.evaluation import Evaluation
 from arriero.road.report.folder import Json, RunFolder, mapping, mappings, number, text
-from arriero.road.report.outside_judge import JUDGES, judge_facts
+from arriero.road.report.outside_judge import JUDGES, judge_facts, says_nothing
 from arriero.road.report.wording import MISSING, count, decimal, duration, percent
 
 _SECTION_OF = {
@@ -91,7 +91,9 @@ def _win_tile(evaluation: Evaluation) -> Tile | None:
     entries = mappings(evaluation.results.get("wins"))
     stopped = judge_facts(evaluation).get("error")
     for judge in ("oracle", "reward") if stopped else ("oracle", "outside", "reward"):
-        by_judge = [entry for entry in entries if entry.get("judge") == judge]
+        by_judge = [
+            entry for entry in entries if entry.get("judge") == judge and not says_nothing(entry)
+        ]
         baseline = evaluation.results.get("baseline") or "sft"
         against = [entry for entry in by_judge if entry.get("b") == baseline] or by_judge
         if not against:
