@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from arriero.cli import main
+from arriero.corpus.reading import kept_documents
 from tests.road.corpus.test_corpus_report import figures_of, page_text
 
 pytestmark = pytest.mark.slow
@@ -98,6 +99,18 @@ def test_what_the_build_counted_stands_in_the_report(corpus: Path) -> None:
     assert letters["build"]["reached"] + site["build"]["reached"] == pytest.approx(1)
     assert letters["build"]["identifiers"] == {"email": {"documents": 1, "found": 2}}
     assert letters["build"]["masked"] == {"email": 1}
+
+
+def test_contamination_finds_the_tokenizer_and_a_leak(corpus: Path, tmp_path: Path) -> None:
+    kept = next(iter(kept_documents(corpus, "letters"))).text
+    samples = [{"id": "leaked", "text": kept[40:240]}, {"id": "clean", "text": "Nothing of it."}]
+    write(tmp_path / "evals.jsonl", samples)
+    command = ["contamination", str(corpus), str(tmp_path / "evals.jsonl")]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    lines = (tmp_path / "out" / "samples.jsonl").read_text().splitlines()
+    found = {row["id"]: row for row in map(json.loads, lines)}
+    assert found["leaked"]["matches"]
+    assert not found["clean"]["matches"]
 
 
 def test_the_page_shows_it(corpus: Path) -> None:

@@ -82,8 +82,10 @@ def tokenizer_of(corpus: Path) -> Path:
     Raises:
         UserError: it names none.
     """
-    if (corpus / "tokenizer").is_dir():
-        return corpus / "tokenizer"
+    # The second is where a build keeps it, trained there or copied.
+    for folder in (corpus / "tokenizer", corpus / "08-tokenizer" / "model"):
+        if folder.is_dir():
+            return folder
     try:
         recipe = tomllib.loads((corpus / "recipe.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
