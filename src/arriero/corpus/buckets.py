@@ -19,6 +19,8 @@ from arriero.corpus.storage import hash_of, read_array, write_array
 
 EXACT, BANDS = "03-exact", "04-bands"
 _FIRST = Path(EXACT, "first.npy")
+# Where each unit's documents begin in the count of all, and the end of the last.
+_LIMITS = Path(EXACT, "limits.npy")
 
 Numbers = NDArray[np.int64]
 
@@ -37,7 +39,10 @@ def bands_stage(done: Mapping[str, Outputs], config: DuplicatesConfig) -> Stage:
 
 
 def find_exact(context: Context, name: str) -> list[Path]:
-    """Write, for each document, the number of the one that stands for it: mostly its own."""
+    """Write, for each document, the number of the one that stands for it: mostly its own.
+
+    Beside it where each unit begins, so that nobody has to open every unit to know.
+    """
     del name
     parts = read_signatures(context)
     first = np.arange(sum(map(len, parts)), dtype=np.int64)
@@ -50,7 +55,8 @@ def find_exact(context: Context, name: str) -> list[Path]:
         leaders = order[np.flatnonzero(is_new)]
         first[order] = leaders[np.cumsum(is_new) - 1]
     write_array(context.root / _FIRST, first)
-    return [_FIRST]
+    write_array(context.root / _LIMITS, np.cumsum([0, *map(len, parts)], dtype=np.int64))
+    return [_FIRST, _LIMITS]
 
 
 def find_band(context: Context, name: str) -> list[Path]:
@@ -91,6 +97,11 @@ def precedence(context: Context, parts: Sequence[Signatures]) -> Numbers:
 def read_first(context: Context) -> Numbers:
     """What `find_exact` wrote."""
     return read_array(context.root / _FIRST)
+
+
+def read_limits(context: Context) -> Numbers:
+    """Where each unit's documents begin in the count of all, and the end of the last."""
+    return read_array(context.root / _LIMITS)
 
 
 def read_bands(context: Context) -> list[Numbers]:

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from arriero.corpus import clean
-from arriero.corpus.buckets import Numbers, read_bands
+from arriero.corpus.buckets import Numbers, read_bands, read_limits
 from arriero.corpus.config import DuplicatesConfig
 from arriero.corpus.shingles import Hashes, shingle_set
-from arriero.corpus.signatures import offsets, read_signatures
 from arriero.corpus.stages import Context, Outputs, Stage
 from arriero.corpus.storage import hash_of, read_array, read_rows, write_array
 
@@ -32,7 +31,7 @@ def stage(
 def collect(context: Context, name: str) -> list[Path]:
     """Write a unit's candidates: their numbers, where each set begins, and the sets."""
     names = [unit.name for unit in context.units()]
-    limits = offsets(read_signatures(context))
+    limits = read_limits(context)
     place = names.index(name)
     begin, end = int(limits[place]), int(limits[place + 1])
     bands = [band[1] for band in read_bands(context)]
@@ -63,7 +62,7 @@ class ShingleSets:
         self._numbers = [read_array(folder / f"{unit.name}.numbers.npy") for unit in units]
         self._starts = [read_array(folder / f"{unit.name}.starts.npy") for unit in units]
         self._sets = [read_array(folder / f"{unit.name}.sets.npy") for unit in units]
-        self._limits: Numbers = offsets(read_signatures(context))
+        self._limits: Numbers = read_limits(context)
 
     def of(self, number: int) -> Hashes:
         """A candidate's shingles, sorted."""

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from arriero.corpus.buckets import Numbers, precedence, read_bands, read_first
+from arriero.corpus.buckets import Numbers, precedence, read_bands, read_first, read_limits
 from arriero.corpus.candidates import ShingleSets
 from arriero.corpus.config import DuplicatesConfig
 from arriero.corpus.shingles import Hashes, jaccard
-from arriero.corpus.signatures import id_text, offsets, read_signatures
+from arriero.corpus.signatures import id_text, read_signatures
 from arriero.corpus.stages import Context, Outputs, Stage
 from arriero.corpus.storage import hash_of, write_json
 
@@ -37,7 +37,7 @@ def decide(context: Context, name: str) -> list[Path]:
     """Write each unit's decisions, sorted by id."""
     del name
     parts = read_signatures(context)
-    limits, first = offsets(parts), read_first(context)
+    limits, first = read_limits(context), read_first(context)
     gone = near_duplicates(context, precedence(context, parts)) if len(first) else {}
     ids = np.concatenate([part["id"] for part in parts])
     is_leader = first == np.arange(len(first))

@@ -30,6 +30,7 @@ _ENDINGS = {
     ".text": "text",
     ".md": "markdown",
     ".markdown": "markdown",
+    ".rst": "markdown",
     ".html": "html",
     ".htm": "html",
     ".tar": "tar",
@@ -86,7 +87,10 @@ def list_units(recipe: CorpusRecipe) -> list[Unit]:
     for name, source in recipe.sources.items():
         files = _files_of(name, source)
         if not any(file.format for file in files):
-            raise UserError(f"source {name}: no file to read; mend sources.{name}.paths")
+            why = f" ({files[0].path}: {files[0].problem})" if files else ""
+            raise UserError(
+                f"source {name}: no file to read{why}; mend sources.{name}.paths or its format"
+            )
         for number, group in enumerate(_grouped(files, limit)):
             units.append(Unit(f"{name}/{number:05d}", name, tuple(group)))
     return units

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,6 @@ def sign(context: Context, name: str) -> list[Path]:
 def read_signatures(context: Context) -> list[Signatures]:
     """The arrays of all units in order, mapped."""
     return [read_array(context.root / NAME / f"{unit.name}.npy") for unit in context.units()]
-
-
-def offsets(parts: Sequence[Signatures]) -> NDArray[np.int64]:
-    """Where each unit's documents begin in the count of all, and the end of the last."""
-    return np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
 
 
 def id_text(pair: NDArray[np.uint64]) -> str:

@@ -36,12 +36,15 @@ class Context:
 
     def units(self) -> list[Unit]:
         """The units of the inputs, in the recipe's order."""
-        path = self.root / LISTING
-        return _units(path, path.stat().st_mtime_ns)
+        return list(self._listing().values())
 
     def unit(self, name: str) -> Unit:
         """One of them."""
-        return next(unit for unit in self.units() if unit.name == name)
+        return self._listing()[name]
+
+    def _listing(self) -> dict[str, Unit]:
+        path = self.root / LISTING
+        return _units(path, path.stat().st_mtime_ns)
 
 
 # Does a unit of the name, and returns the files that it left, relative to the corpus's folder.
@@ -190,6 +193,6 @@ def _gate(stage: Stage, folder: Path, standing: Mapping[str, Outputs]) -> None:
 
 
 @lru_cache(maxsize=2)
-def _units(path: Path, changed: int) -> list[Unit]:
+def _units(path: Path, changed: int) -> dict[str, Unit]:
     del changed
-    return [Unit.from_row(row) for row in read_json(path)["units"]]
+    return {row["name"]: Unit.from_row(row) for row in read_json(path)["units"]}
