@@ -57,8 +57,17 @@ def start(
     )  # fmt: skip
 
 
+def said_by(process: subprocess.Popen[str], seconds: float) -> str:
+    """What it says until it ends; what hangs is ended with all that it started."""
+    try:
+        return process.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+
+
 def finish(process: subprocess.Popen[str]) -> str:
-    said, _ = process.communicate(timeout=240)
+    said = said_by(process, 240)
     assert process.returncode == 0, said
     return said
 
@@ -140,7 +149,7 @@ def test_a_killed_worker_is_said_in_a_line(recipe: Path, expected: str, tmp_path
                 os.kill(int(pid), signal.SIGKILL)
                 killed = True
                 break
-    said, _ = process.communicate(timeout=60)
+    said = said_by(process, 60)
     assert killed
     assert process.returncode == 2
     assert said.splitlines()[-1].startswith("arriero: a worker was killed")
@@ -189,6 +198,6 @@ def test_slurm(recipe: Path, expected: str, tmp_path: Path) -> None:
 def test_no_cluster_is_said_in_a_line(recipe: Path, tmp_path: Path) -> None:
     keys = ("--executor.kind", "slurm", "--executor.slurm.partition", "p")
     process = start(recipe, tmp_path / "corpus", *keys)
-    said, _ = process.communicate(timeout=60)
+    said = said_by(process, 60)
     assert process.returncode == 2
     assert "there is no sbatch on this machine" in said.splitlines()[-1]
