@@ -57,8 +57,17 @@ def start(
     )  # fmt: skip
 
 
+def said_by(process: subprocess.Popen[str], seconds: float) -> str:
+    """What it says until it ends; what hangs is ended with all that it started."""
+    try:
+        return process.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+
+
 def finish(process: subprocess.Popen[str]) -> str:
-    said, _ = process.communicate(timeout=240)
+    said = said_by(process, 240)
     assert process.returncode == 0, said
     return said
 
@@ -128,6 +137,26 @@ def test_killed_at_every_stage(recipe: Path, expected: str, tmp_path: Path) -> N
     assert not list(corpus.rglob("*.tmp"))
 
 
+def test_a_killed_worker_is_said_in_a_line(recipe: Path, expected: str, tmp_path: Path) -> None:
+    """As the system does when memory is short; a pool by itself would wait for it for ever."""
+    corpus = tmp_path / "corpus"
+    process = start(recipe, corpus, "--executor.workers", "2")
+    running = corpus / "01-clean" / ".log" / "running"
+    killed = False
+    while process.poll() is None and not killed:
+        for sign in running.glob("*"):
+            if pid := sign.read_text() if sign.exists() else "":
+                os.kill(int(pid), signal.SIGKILL)
+                killed = True
+                break
+    said = said_by(process, 60)
+    assert killed
+    assert process.returncode == 2
+    assert said.splitlines()[-1].startswith("arriero: a worker was killed")
+    finish(start(recipe, corpus))
+    assert bytes_of(corpus) == expected
+
+
 # What the four commands of a cluster do, on this machine: no queue, one task after another.
 SBATCH = """#!/bin/sh
 for word; do script=$word; done
@@ -169,6 +198,6 @@ def test_slurm(recipe: Path, expected: str, tmp_path: Path) -> None:
 def test_no_cluster_is_said_in_a_line(recipe: Path, tmp_path: Path) -> None:
     keys = ("--executor.kind", "slurm", "--executor.slurm.partition", "p")
     process = start(recipe, tmp_path / "corpus", *keys)
-    said, _ = process.communicate(timeout=60)
+    said = said_by(process, 60)
     assert process.returncode == 2
     assert "there is no sbatch on this machine" in said.splitlines()[-1]

@@ -10,8 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +30,14 @@ from datatrove.pipeline.base import PipelineStep
 from loguru import logger
 
 from arriero.corpus.config import CorpusRecipe, ExecutorConfig
-from arriero.corpus.stages import Context, Stage, Work, do_unit, is_standing
+from arriero.corpus.stages import Context, Stage, do_unit, is_standing
 from arriero.corpus.storage import read_json
 from arriero.records import UserError
 
 _POLL_SECONDS = 0.2
+_WATCH_SECONDS = 0.5
+# In the log's folder: which process does which task.
+_RUNNING = "running"
 # A shared file system may show late what another machine wrote.
 _SHARED_SECONDS = 30.0
 
@@ -40,17 +47,22 @@ class Units(PipelineStep):
 
     type = "arriero"
 
-    def __init__(self, root: Path, recipe: CorpusRecipe, stage: str, work: Work) -> None:
-        self.name = stage
+    def __init__(self, context: Context, stage: Stage, log: Path) -> None:
+        self.name = self.stage = stage.name
         super().__init__()
-        self.root, self.recipe, self.stage, self.work = str(root), recipe.model_dump(), stage, work
+        self.root, self.log = str(context.root), str(log)
+        self.recipe, self.work = context.recipe.model_dump(), stage.work
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
         """Do the task's units; a unit that fails says so in a file and does not stop the others."""
         context = Context(Path(self.root), CorpusRecipe.model_validate(self.recipe))
         keys = read_json(context.root / self.stage / "plan.json")["keys"]
+        sign = Path(self.log, _RUNNING, str(rank))
+        sign.parent.mkdir(parents=True, exist_ok=True)
+        sign.write_text(str(os.getpid()), encoding="utf-8")
         for name in list(keys)[rank::world_size]:
             do_unit(context, name, keys[name], self.stage, self.work)
+        sign.unlink(missing_ok=True)
         return data
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -67,8 +79,8 @@ def execute(context: Context, stage: Stage) -> None:
     """
     config = context.recipe.executor
     logger.disable("datatrove")
-    step = Units(context.root, context.recipe, stage.name, stage.work)
     log = context.root / stage.name / (f".log-{config.node}" if config.nodes > 1 else ".log")
+    step = Units(context, stage, log)
     tasks = min(config.num_tasks, len(stage.keys))
     if config.kind == "ray":
         _on_ray(step, config, tasks, log)
@@ -94,7 +106,7 @@ def _here(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
     local = tasks * (config.node + 1) // config.nodes - first
     if not local:
         return
-    LocalPipelineExecutor(
+    executor = LocalPipelineExecutor(
         [step],
         tasks=tasks,
         workers=min(config.workers, local),
@@ -102,7 +114,52 @@ def _here(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
         local_rank_offset=first,
         logging_dir=_fresh(log),
         skip_completed=False,
-    ).run()
+    )
+    with _watched(log / _RUNNING):
+        executor.run()
+
+
+@contextmanager
+def _watched(running: Path) -> Iterator[None]:
+    """End the wait for a worker that was killed: its pool would wait for it for ever.
+
+    Raises:
+        UserError: a worker is gone in the midst of its task.
+    """
+    done, lost = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_WATCH_SECONDS):
+            if any(_is_gone(sign) for sign in running.glob("*")):
+                lost.set()
+                # A real signal, to that thread: nothing else ends its waiting for a lock.
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    if threading.current_thread() is threading.main_thread():
+        watcher.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not lost.is_set():
+            raise
+        raise UserError(
+            "a worker was killed, maybe for want of memory; the same command goes on where it "
+            "was, and fewer executor.workers need less"
+        ) from None
+    finally:
+        done.set()
+
+
+def _is_gone(sign: Path) -> bool:
+    try:
+        os.kill(int(sign.read_text(encoding="utf-8") or os.getpid()), 0)
+    except ProcessLookupError:
+        return sign.exists()  # not one that ended its task meanwhile
+    except (OSError, ValueError):
+        pass
+    return False
 
 
 def _on_ray(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
