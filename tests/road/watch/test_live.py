@@ -63,7 +63,10 @@ def test_beside_a_run_that_trains_until_it_is_finished(
 ) -> None:
     """In a terminal of its own: from before the first stage to the report, then it ends itself."""
     recipe, run = tmp_path / "small.toml", tmp_path / "run"
-    recipe.write_text(to_toml(small_recipe))
+    # Many times as long as the pause between two looks, so that one falls into pretraining.
+    tokens = 10 * small_recipe.pretrain.num_tokens
+    pretrain = small_recipe.pretrain.model_copy(update={"num_tokens": tokens})
+    recipe.write_text(to_toml(small_recipe.model_copy(update={"pretrain": pretrain})))
     run.mkdir()
     arriero = [sys.executable, "-m", "arriero.cli"]
     master, slave = pty.openpty()
