@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any
 
-from arriero.cli.verbs import Parser, Verbs
+from arriero.cli.keys import add_keys
+from arriero.cli.verbs import Verbs
 from arriero.records import UserError
 
 
@@ -35,7 +36,9 @@ def _add_build(verbs: Verbs, *, with_keys: bool) -> None:
     build.add_argument("recipe", metavar="RECIPE", help="a name, such as world, or a .toml file")
     build.add_argument("--run", type=Path, metavar="FOLDER", help="default: corpora/RECIPE")
     if with_keys:
-        _add_keys(build)
+        from arriero.corpus.config import CorpusRecipe
+
+        add_keys(build, CorpusRecipe, without=("sources",))
 
 
 def _add_withdraw(verbs: Verbs) -> None:
@@ -96,29 +99,6 @@ def _withdraw(options: argparse.Namespace) -> None:
         options.corpus, wanted, _say,
         dry_run=options.dry_run, retrain_tokenizer=options.retrain_tokenizer,
     )  # fmt: skip
-
-
-def _add_keys(parser: Parser) -> None:
-    from arriero.corpus.config import CorpusRecipe
-    from arriero.data.toml_tables import leaf_fields
-
-    groups: dict[str, Any] = {}
-    for key, model, name in leaf_fields(CorpusRecipe):
-        if key == "sources":
-            continue
-        field = model.model_fields[name]
-        section = key.rpartition(".")[0]
-        group = groups.setdefault(section, parser.add_argument_group(section or "keys"))
-        # A tuple may hide in an Annotated; both are given as several words.
-        is_many = get_origin(field.annotation) in (tuple, dict)
-        group.add_argument(
-            f"--{key}",
-            dest=key,
-            metavar="X",
-            nargs="+" if is_many else None,
-            default=argparse.SUPPRESS,
-            help=(field.description or "").replace("%", "%%"),
-        )
 
 
 @contextmanager

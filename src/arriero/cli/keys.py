@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, get_origin
+from typing import TYPE_CHECKING, Any, get_origin
 
 from arriero.cli.verbs import Act, Parser, Verbs
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 def recipe_verb(verbs: Verbs, name: str, text: str, act: Act) -> Parser:
@@ -17,16 +20,23 @@ def recipe_verb(verbs: Verbs, name: str, text: str, act: Act) -> Parser:
     added.add_argument("--run", type=Path, metavar="FOLDER", help="default: runs/RECIPE")
     added.add_argument("--smoke", action="store_true", help="the same road, a twentieth as long")
     if name == verbs.asked:
-        add_keys(added)
+        add_run_keys(added)
     return added
 
 
-def add_keys(parser: Parser, without: Collection[str] = ()) -> None:
-    """An option for each key of a recipe, but for some; finding them all takes a while."""
-    from arriero.road.recipe import leaf_fields
+def add_run_keys(parser: Parser, without: Collection[str] = ()) -> None:
+    """An option for each key of a run's recipe, but for some; finding them all takes a while."""
+    from arriero.road.recipe import Recipe
+
+    add_keys(parser, Recipe, without)
+
+
+def add_keys(parser: Parser, recipe: type[BaseModel], without: Collection[str] = ()) -> None:
+    """An option for each key of a recipe, but for some."""
+    from arriero.data.toml_tables import leaf_fields
 
     groups: dict[str, Any] = {}
-    for key, model, name in leaf_fields():
+    for key, model, name in leaf_fields(recipe):
         if key in without:
             continue
         field = model.model_fields[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from arriero.cli.keys import add_keys, overrides_of
+from arriero.cli.keys import add_run_keys, overrides_of
 from arriero.cli.verbs import Verbs
 from arriero.records import UserError
 
@@ -33,7 +33,7 @@ def add_verbs(verbs: Verbs) -> None:
         "--utilisation", type=float, metavar="X", help="share of the peak, such as 0.4"
     )
     if verbs.asked == "plan":
-        add_keys(plan, without=_OWN)
+        add_run_keys(plan, without=_OWN)
 
 
 def _plan(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from arriero.cli.keys import add_keys, overrides_of, recipe_of, recipe_verb
+from arriero.cli.keys import add_run_keys, overrides_of, recipe_of, recipe_verb
 from arriero.cli.verbs import Verbs
 from arriero.records import UserError
 
@@ -47,7 +47,7 @@ def add_verbs(verbs: Verbs) -> None:
                         help="finished runs with a chat model and comparisons to start from; "
                         "reward-scaling takes several, of unlike sizes")  # fmt: skip
     if verbs.asked == "ablate":
-        add_keys(ablate)
+        add_run_keys(ablate)
     recipe_verb(verbs, "config", "print what a recipe would run, every key, as TOML", _config)
     report = verbs.add("report", "write the report of a run", _report)
     report.add_argument("run", type=Path, metavar="RUN")

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from arriero.corpus.config import CorpusRecipe, SourceConfig
+from arriero.data.recipes import packaged_names, read_tables
 from arriero.data.toml_tables import explain, leaf_fields, near_key, set_key, toml_text
 from arriero.records import UserError
 
 # In a source's path: where the embedded world's dumps lie.
 WORLD = "{world}"
 
+_PACKAGE = "arriero.corpus"
+
 
 def corpus_recipe_names() -> list[str]:
     """The recipes that come with the package."""
-    folder = resources.files("arriero.corpus") / "recipes"
-    names = (entry.name for entry in folder.iterdir())
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+    return packaged_names(_PACKAGE)
 
 
 def load_corpus_recipe(
@@ -35,7 +34,7 @@ def load_corpus_recipe(
         UserError: no such recipe, not TOML, an unknown key (with the nearest known one), a value
             that does not fit, no source, or a weight for a source that is not there.
     """
-    values = _read(str(name_or_path))
+    values = read_tables(str(name_or_path), _PACKAGE)
     for key, value in (overrides or {}).items():
         set_key(values, key, value)
     values.setdefault("name", Path(name_or_path).stem)
@@ -107,24 +106,3 @@ def _check_sources(recipe: CorpusRecipe, where: str) -> None:
         raise UserError(
             f"{where}: no weight for {', '.join(without)}; give each source one, or none"
         )
-
-
-def _read(name_or_path: str) -> dict[str, Any]:
-    path = Path(name_or_path)
-    if path.suffix == ".toml":
-        if not path.is_file():
-            raise UserError(f"{path}: no such recipe file")
-        content = path.read_bytes()
-    elif name_or_path in corpus_recipe_names():
-        content = (resources.files("arriero.corpus") / "recipes" / f"{path}.toml").read_bytes()
-    else:
-        raise UserError(
-            f"no recipe {name_or_path!r}; there is {', '.join(corpus_recipe_names())}, "
-            "or name a .toml file"
-        )
-    try:
-        return tomllib.loads(content.decode())
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{name_or_path}: not valid TOML ({error})") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name_or_path}: not UTF-8 text ({error.reason})") from None

@@ -3,8 +3,15 @@
 // A text is documents one after another, each followed by a 0; tokens are from 1. A suffix ends at
 // its document's 0, so that no comparison and no match crosses the border of a document.
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -12,9 +19,37 @@ namespace {
 
 // Suffixes are sorted by keys of some tokens up to about this depth, deeper ones by doubling.
 constexpr int64_t KEYED_DEPTH = 12;
-constexpr int DIGIT = 11;  // bits of a digit of the first sort
+constexpr int DIGIT = 11;       // bits of a digit of the first sort
+constexpr int64_t STRIDE = 64;  // suffixes from one landmark of the search to the next
 
 using Range = std::pair<int32_t, int32_t>;
+using Places = std::pair<int64_t, int64_t>;
+
+// A large array that is not filled beforehand, on large pages where the system has them: what is
+// read and written in no order would else wait for the table of pages more than for the memory.
+template <typename T>
+class Large {
+ public:
+  explicit Large(int64_t size = 0) {
+    if (size == 0) return;
+    const size_t bytes = (size * sizeof(T) + PAGE - 1) / PAGE * PAGE;
+    void* memory = std::aligned_alloc(PAGE, bytes);
+    if (memory == nullptr) throw std::bad_alloc();
+#if defined(__linux__)
+    madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    values_.reset(static_cast<T*>(memory));
+  }
+  T* data() { return values_.get(); }
+  T& operator[](int64_t i) { return values_.get()[i]; }
+
+ private:
+  static constexpr size_t PAGE = size_t{1} << 21;
+  struct Free {
+    void operator()(T* values) const { std::free(values); }
+  };
+  std::unique_ptr<T, Free> values_;
+};
 
 struct Keyed {
   uint64_t key;
@@ -24,29 +59,46 @@ struct Keyed {
   }
 };
 
+// The first tokens of a suffix in one number, in the order of suffixes; zeros follow its end.
+struct Packing {
+  explicit Packing(uint32_t largest) {
+    for (bits = 1; bits < 32 && largest >> bits; bits++) {
+    }
+    tokens = 64 / bits;
+  }
+
+  uint64_t key(const uint32_t* suffix) const {
+    uint64_t key = 0;
+    int token = 0;
+    for (; token < tokens && suffix[token]; token++) key = key << bits | suffix[token];
+    // In two steps: a shift by all 64 bits is not defined.
+    const int rest = tokens - token;
+    return rest == tokens ? 0 : key << (bits * rest);
+  }
+
+  bool has_ended(uint64_t key) const { return (key & ((uint64_t{1} << bits) - 1)) == 0; }
+
+  int bits, tokens;
+};
+
 class Sorter {
  public:
   Sorter(const uint32_t* text, int64_t size, int32_t* order)
-      : text_(text), order_(order), ranks_(size) {
-    uint32_t largest = 1;
+      : text_(text), order_(order), packing_(*std::max_element(text, text + size)) {
+    count_ = size - std::count(text, text + size, 0u);
+    const std::vector<uint8_t> heads = by_first_tokens(size);
+    ranks_ = Large<int32_t>(size);
+    ended_.resize(count_);
     for (int64_t i = 0; i < size; i++) {
-      largest = std::max(largest, text[i]);
-      count_ += text[i] != 0;
       if (text[i] == 0) ranks_[i] = -1;
     }
-    for (bits_ = 1; bits_ < 32 && largest >> bits_; bits_++) {
-    }
-    per_key_ = 64 / bits_;
-    ended_.resize(count_);
-    std::vector<uint8_t> heads(count_ + 1);
-    const int64_t depth = by_first_tokens(size, &heads);
     for (int64_t low = 0, high; low < count_; low = high) {
-      for (high = low + 1; !heads[high]; high++) {
+      for (high = low + 1; !(heads[high] & NEW); high++) {
       }
-      if (high - low > 1 && ends_within(order_[low], depth)) {
+      if (heads[low] & ENDED) {
         settle(low, high, true);
       } else {
-        by_keys(low, high, depth);
+        by_keys(low, high, packing_.tokens);
       }
     }
     std::vector<Keyed>().swap(keyed_);
@@ -54,59 +106,49 @@ class Sorter {
   }
 
  private:
-  // Sorts by as many first tokens as 32 bits hold, a digit of the key at a time, the last first;
-  // returns how many tokens that are. `heads` marks where others begin.
-  int64_t by_first_tokens(int64_t size, std::vector<uint8_t>* heads) {
-    const int64_t depth = 32 / bits_;
-    const int width = static_cast<int>(depth) * bits_;
-    std::vector<uint64_t> keys(count_), sorted(count_);
+  enum : uint8_t { NEW = 1, ENDED = 2 };
+
+  // Sorts by the first tokens, a digit of their key at a time, the last first; returns for each
+  // slot whether another key begins there and whether its suffixes end within the key.
+  std::vector<uint8_t> by_first_tokens(int64_t size) {
+    const int num_digits = (packing_.bits * packing_.tokens + DIGIT - 1) / DIGIT;
+    const uint64_t mask = (uint64_t{1} << DIGIT) - 1;
+    std::vector<int64_t> ends(int64_t{num_digits} << DIGIT);
+    Large<uint64_t> keys(count_), sorted_keys(count_);
     for (int64_t i = 0, slot = 0; i < size; i++) {
-      if (text_[i]) keys[slot++] = first_tokens(i, depth) << 32 | static_cast<uint64_t>(i);
+      if (text_[i] == 0) continue;
+      const uint64_t key = packing_.key(text_ + i);
+      for (int digit = 0; digit < num_digits; digit++) {
+        ends[(int64_t{digit} << DIGIT) + (key >> (digit * DIGIT) & mask)]++;
+      }
+      keys[slot] = key;
+      order_[slot++] = static_cast<int32_t>(i);
     }
-    for (int done = 0; done < width; done += DIGIT) {
-      std::vector<int64_t> ends(int64_t{1} << DIGIT);
-      const auto digit = [&](uint64_t key) { return key >> (32 + done) & (ends.size() - 1); };
-      for (const uint64_t key : keys) ends[digit(key)]++;
+    Large<int32_t> sorted(count_);
+    int32_t *from = order_, *to = sorted.data();
+    for (int digit = 0; digit < num_digits; digit++) {
+      int64_t* const end = ends.data() + (int64_t{digit} << DIGIT);
       int64_t sum = 0;
-      for (int64_t& end : ends) sum += std::exchange(end, sum);
-      for (const uint64_t key : keys) sorted[ends[digit(key)]++] = key;
-      keys.swap(sorted);
+      for (uint64_t value = 0; value <= mask; value++) sum += std::exchange(end[value], sum);
+      for (int64_t slot = 0; slot < count_; slot++) {
+        const int64_t place = end[keys[slot] >> (digit * DIGIT) & mask]++;
+        sorted_keys[place] = keys[slot];
+        to[place] = from[slot];
+      }
+      std::swap(keys, sorted_keys);
+      std::swap(from, to);
     }
+    if (from != order_) std::copy(from, from + count_, order_);
+    std::vector<uint8_t> heads(count_ + 1);
     for (int64_t slot = 0; slot < count_; slot++) {
-      order_[slot] = static_cast<int32_t>(keys[slot] & 0xffffffffu);
-      (*heads)[slot] = slot == 0 || keys[slot] >> 32 != keys[slot - 1] >> 32;
+      if (slot == 0 || keys[slot] != keys[slot - 1]) heads[slot] |= NEW;
+      if (packing_.has_ended(keys[slot])) heads[slot] |= ENDED;
     }
-    (*heads)[count_] = true;
-    return depth;
+    heads[count_] = NEW;
+    return heads;
   }
 
-  uint64_t first_tokens(int64_t place, int64_t depth) const {
-    uint64_t key = 0;
-    int64_t token = 0;
-    for (; token < depth && text_[place + token]; token++) {
-      key = key << bits_ | text_[place + token];
-    }
-    return key << (bits_ * (depth - token));
-  }
-
-  // The next tokens of a suffix in one number; after the document's end come zeros.
-  uint64_t key_at(int64_t place) const {
-    uint64_t key = 0;
-    int token = 0;
-    for (; token < per_key_ && text_[place + token]; token++) {
-      key = key << bits_ | text_[place + token];
-    }
-    // In two steps: a shift by all 64 bits is not defined.
-    const int rest = per_key_ - token;
-    return rest == per_key_ ? 0 : key << (bits_ * rest);
-  }
-
-  bool has_ended(uint64_t key) const { return (key & ((uint64_t{1} << bits_) - 1)) == 0; }
-
-  bool ends_within(int64_t place, int64_t depth) const {
-    const uint32_t* tokens = text_ + place;
-    return std::find(tokens, tokens + depth, 0u) != tokens + depth;
-  }
+  uint64_t key_at(int64_t place) const { return packing_.key(text_ + place); }
 
   void settle(int64_t low, int64_t high, bool ended = false) {
     for (int64_t slot = low; slot < high; slot++) ranks_[order_[slot]] = static_cast<int32_t>(low);
@@ -130,7 +172,7 @@ class Sorter {
         settle(low, low + 1);
         return settle(low + 1, high);
       }
-      return has_ended(of_a) ? settle(low, high, true) : by_keys(low, high, depth + per_key_);
+      return packing_.has_ended(of_a) ? settle(low, high, true) : by_keys(low, high, depth + packing_.tokens);
     }
     keyed_.resize(std::max<size_t>(keyed_.size(), high - low));
     for (int64_t slot = low; slot < high; slot++) {
@@ -146,14 +188,14 @@ class Sorter {
         order_[to] = static_cast<int32_t>(keyed_[to - low].place);
       }
       // Suffixes that have ended are the same to their ends, in the order of their places.
-      if (to - from == 1 || has_ended(key)) {
-        settle(from, to, has_ended(key));
+      if (to - from == 1 || packing_.has_ended(key)) {
+        settle(from, to, packing_.has_ended(key));
       } else {
         deeper.emplace_back(static_cast<int32_t>(from), static_cast<int32_t>(to));
       }
       from = to;
     }
-    for (const auto& [from, to] : deeper) by_keys(from, to, depth + per_key_);
+    for (const auto& [from, to] : deeper) by_keys(from, to, depth + packing_.tokens);
   }
 
   // What is still equal is sorted by the ranks of what follows, twice as deep each time.
@@ -191,12 +233,43 @@ class Sorter {
 
   const uint32_t* text_;
   int32_t* order_;
-  std::vector<int32_t> ranks_;
+  Packing packing_;
+  Large<int32_t> ranks_;
   std::vector<bool> ended_;  // whether the suffixes of a rank are equal to their ends
   std::vector<Keyed> keyed_;
   std::vector<Range> open_;
   int64_t count_ = 0, depth_ = KEYED_DEPTH;
-  int bits_ = 1, per_key_ = 64;
+};
+
+// The keys of every 64th suffix, which stay in the processor's cache: a search among them leaves few
+// suffixes to look up in memory.
+class Landmarks {
+ public:
+  Landmarks(const uint32_t* text, const int32_t* order, int64_t count, uint32_t largest)
+      : packing_(largest), count_(count) {
+    for (int64_t slot = 0; slot < count; slot += STRIDE) {
+      keys_.push_back(packing_.key(text + order[slot]));
+    }
+  }
+
+  // The part of the suffix array that may begin with the first `prefix` tokens.
+  Places around(const uint32_t* tokens, int64_t prefix) const {
+    const int known = static_cast<int>(std::min<int64_t>(prefix, packing_.tokens));
+    uint64_t low = 0;
+    for (int k = 0; k < known; k++) low = low << packing_.bits | tokens[k];
+    const int rest = packing_.bits * (packing_.tokens - known);
+    low <<= rest;
+    const uint64_t high = low | ((uint64_t{1} << rest) - 1);
+    const auto from = std::lower_bound(keys_.begin(), keys_.end(), low);
+    const auto to = std::upper_bound(from, keys_.end(), high);
+    const int64_t before = std::max<int64_t>(from - keys_.begin() - 1, 0);
+    return {before * STRIDE, std::min(count_, (to - keys_.begin()) * STRIDE)};
+  }
+
+ private:
+  Packing packing_;
+  int64_t count_;
+  std::vector<uint64_t> keys_;
 };
 
 // A part of the suffix array whose suffixes share `depth` tokens, `different` of them not the
@@ -209,10 +282,10 @@ struct Node {
 
 class Finder {
  public:
-  Finder(const uint32_t* text, const int32_t* order, int64_t count, int64_t prefix, int budget,
-         int64_t min_length)
-      : text_(text), order_(order), count_(count), prefix_(prefix), budget_(budget),
-        min_length_(min_length) {}
+  Finder(const uint32_t* text, const int32_t* order, int64_t count, const Landmarks& landmarks,
+         int64_t prefix, int budget, int64_t min_length)
+      : text_(text), order_(order), count_(count), landmarks_(landmarks), prefix_(prefix),
+        budget_(budget), min_length_(min_length) {}
 
   // The longest match of every place of a sample of `size` tokens, 0 where there is none.
   void sample(const uint32_t* tokens, int64_t size, int32_t* lengths, int32_t* places) {
@@ -245,8 +318,8 @@ class Finder {
   }
 
   // The suffixes that begin with the first `prefix` tokens.
-  std::pair<int64_t, int64_t> seeds(const uint32_t* tokens) const {
-    int64_t low = 0, high = count_;
+  Places seeds(const uint32_t* tokens) const {
+    auto [low, high] = landmarks_.around(tokens, prefix_);
     while (low < high) {
       const int64_t middle = low + (high - low) / 2;
       if (compare(order_[middle], tokens) < 0) low = middle + 1; else high = middle;
@@ -269,8 +342,7 @@ class Finder {
   uint32_t token(int64_t slot, int64_t depth) const { return text_[order_[slot] + depth]; }
 
   // The part of [low, high), whose suffixes share `depth` tokens, that goes on with `wanted`.
-  std::pair<int64_t, int64_t> children(int64_t low, int64_t high, int64_t depth,
-                                       uint32_t wanted) const {
+  Places children(int64_t low, int64_t high, int64_t depth, uint32_t wanted) const {
     const auto first = [&](int64_t from, bool past) {
       int64_t to = high;
       while (from < to) {
@@ -359,7 +431,9 @@ class Finder {
 
   const uint32_t* text_;
   const int32_t* order_;
-  int64_t count_, prefix_;
+  int64_t count_;
+  const Landmarks& landmarks_;
+  int64_t prefix_;
   int budget_;
   int64_t min_length_, best_ = 0, best_place_ = 0;
   std::vector<Node> nodes_;
@@ -372,7 +446,7 @@ extern "C" {
 // `order` takes the places of all tokens of the text, sorted by what begins there; of suffixes that
 // are equal to their ends the earlier place comes first.
 void arriero_suffix_order(int64_t size, const uint32_t* text, int32_t* order) {
-  Sorter(text, size, order);
+  if (size > 0) Sorter(text, size, order);
 }
 
 // For every place of `num_samples` samples in `samples` (sample s from starts[s] to starts[s + 1]):
@@ -382,9 +456,13 @@ void arriero_longest_matches(const uint32_t* text, int64_t count, const int32_t*
                              int64_t num_samples, const int64_t* starts, const uint32_t* samples,
                              int64_t prefix, int64_t budget, int64_t min_length, int32_t* lengths,
                              int32_t* places) {
+  // The last suffix begins with the text's largest token.
+  uint32_t largest = count > 0 ? text[order[count - 1]] : 1;
+  for (int64_t i = 0; i < starts[num_samples]; i++) largest = std::max(largest, samples[i]);
+  const Landmarks landmarks(text, order, count, largest);
 #pragma omp parallel
   {
-    Finder finder(text, order, count, prefix, static_cast<int>(budget), min_length);
+    Finder finder(text, order, count, landmarks, prefix, static_cast<int>(budget), min_length);
 #pragma omp for schedule(dynamic, 8)
     for (int64_t s = 0; s < num_samples; s++) {
       const int64_t from = starts[s];

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +16,7 @@ from pydantic import (
 )
 
 from arriero.data import toml_tables
+from arriero.data.recipes import packaged_names, read_tables
 from arriero.data.toml_tables import explain, near_key, set_key, toml_text
 from arriero.equations.carbon import GRID_INTENSITY
 from arriero.model.config import ModelConfig
@@ -41,6 +40,8 @@ from arriero.stages.tables import as_table
 from arriero.stages.tokenizer import TokenizerConfig
 from arriero.stages.workspace import ParallelConfig
 from arriero.world.open_sets import SOURCE as CROWD
+
+_PACKAGE = "arriero.road"
 
 
 class WorldConfig(BaseModel):
@@ -241,12 +242,7 @@ class Recipe(BaseModel):
 
 def recipe_names() -> list[str]:
     """The recipes that come with the package."""
-    folder = resources.files("arriero.road") / "recipes"
-    return sorted(
-        entry.name.removesuffix(".toml")
-        for entry in folder.iterdir()
-        if entry.name.endswith(".toml")
-    )
+    return packaged_names(_PACKAGE)
 
 
 def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -256,7 +252,7 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
         UserError: no such recipe, a file that is not TOML, an unknown key (with the nearest known
             one) or a value that does not fit.
     """
-    values = _read(name_or_path)
+    values = read_tables(name_or_path, _PACKAGE)
     for key, value in (overrides or {}).items():
         set_key(values, key, value)
     values.setdefault("name", Path(name_or_path).stem)
@@ -365,27 +361,6 @@ def leaf_fields(
 def to_toml(recipe: Recipe) -> str:
     """The recipe with every key, as TOML that `load_recipe` reads back."""
     return toml_text(recipe.model_dump(mode="json"))
-
-
-def _read(name_or_path: str) -> dict[str, Any]:
-    path = Path(name_or_path)
-    if path.suffix == ".toml":
-        if not path.is_file():
-            raise UserError(f"{path}: no such recipe file")
-        content = path.read_bytes()
-    elif name_or_path in recipe_names():
-        content = (resources.files("arriero.road") / "recipes" / f"{path}.toml").read_bytes()
-    else:
-        raise UserError(
-            f"no recipe {name_or_path!r}; there are {', '.join(recipe_names())}, "
-            "or name a .toml file"
-        )
-    try:
-        return tomllib.loads(content.decode())
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{name_or_path}: not valid TOML ({error})") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name_or_path}: not UTF-8 text ({error.reason})") from None
 
 
 def unknown_key(key: str) -> str:
