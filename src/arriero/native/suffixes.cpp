@@ -19,7 +19,9 @@ namespace {
 
 // Suffixes are sorted by keys of some tokens up to about this depth, deeper ones by doubling.
 constexpr int64_t KEYED_DEPTH = 12;
-constexpr int DIGIT = 11;       // bits of a digit of the first sort
+constexpr int DIGIT = 11;       // most bits of a digit of the first sort
+constexpr int LEAD = 16;        // bits of a first token that say which piece a suffix is sorted in
+constexpr int64_t PIECES = 128, PIECE = 1 << 15;  // about so many, of so many suffixes at least
 constexpr int64_t STRIDE = 64;  // suffixes from one landmark of the search to the next
 
 using Range = std::pair<int32_t, int32_t>;
@@ -84,86 +86,134 @@ struct Packing {
 class Sorter {
  public:
   Sorter(const uint32_t* text, int64_t size, int32_t* order)
-      : text_(text), order_(order), packing_(*std::max_element(text, text + size)) {
+      : text_(text), size_(size), order_(order),
+        packing_(*std::max_element(text, text + size)) {
     count_ = size - std::count(text, text + size, 0u);
-    const std::vector<uint8_t> heads = by_first_tokens(size);
+    while (depth_ < KEYED_DEPTH) depth_ += packing_.tokens;
+    const std::vector<int64_t> begins = into_pieces();
     ranks_ = Large<int32_t>(size);
     ended_.resize(count_);
     for (int64_t i = 0; i < size; i++) {
       if (text[i] == 0) ranks_[i] = -1;
     }
-    for (int64_t low = 0, high; low < count_; low = high) {
-      for (high = low + 1; !(heads[high] & NEW); high++) {
-      }
-      if (heads[low] & ENDED) {
-        settle(low, high, true);
-      } else {
-        by_keys(low, high, packing_.tokens);
+    std::vector<std::vector<Range>> open(begins.size() - 1);
+#pragma omp parallel
+    {
+      Scratch scratch;
+#pragma omp for schedule(dynamic)
+      for (size_t piece = 0; piece < open.size(); piece++) {
+        scratch.open = &open[piece];
+        sort_piece(begins[piece], begins[piece + 1], &scratch);
       }
     }
-    std::vector<Keyed>().swap(keyed_);
+    keys_ = Large<uint64_t>();
+    for (const auto& some : open) open_.insert(open_.end(), some.begin(), some.end());
     double_depth();
   }
 
  private:
-  enum : uint8_t { NEW = 1, ENDED = 2 };
+  // What one thread writes to.
+  struct Scratch {
+    std::vector<uint64_t> keys;
+    std::vector<int32_t> places;
+    std::vector<int64_t> ends;
+    std::vector<Keyed> keyed;
+    std::vector<Range>* open = nullptr;
+  };
 
-  // Sorts by the first tokens, a digit of their key at a time, the last first; returns for each
-  // slot whether another key begins there and whether its suffixes end within the key.
-  std::vector<uint8_t> by_first_tokens(int64_t size) {
-    const int num_digits = (packing_.bits * packing_.tokens + DIGIT - 1) / DIGIT;
-    const uint64_t mask = (uint64_t{1} << DIGIT) - 1;
-    std::vector<int64_t> ends(int64_t{num_digits} << DIGIT);
-    Large<uint64_t> keys(count_), sorted_keys(count_);
-    for (int64_t i = 0, slot = 0; i < size; i++) {
+  // Puts every suffix, with its key, into the piece of its first token: consecutive tokens whose
+  // suffixes are about as many in each piece. Returns where the pieces begin, and the end.
+  std::vector<int64_t> into_pieces() {
+    const int shift = std::max(packing_.bits - LEAD, 0);
+    std::vector<int64_t> nexts(int64_t{1} << LEAD), begins;
+    for (int64_t i = 0; i < size_; i++) {
+      if (text_[i]) nexts[text_[i] >> shift]++;
+    }
+    std::vector<uint16_t> piece_of(nexts.size());
+    const int64_t most = std::max(PIECE, count_ / PIECES);
+    int64_t sum = 0;
+    for (size_t lead = 0; lead < nexts.size(); lead++) {
+      if (begins.empty() || (nexts[lead] && sum + nexts[lead] - begins.back() > most)) {
+        begins.push_back(sum);
+      }
+      piece_of[lead] = static_cast<uint16_t>(begins.size() - 1);
+      sum += nexts[lead];
+    }
+    begins.push_back(sum);
+    std::vector<int64_t> slots(begins);
+    keys_ = Large<uint64_t>(count_);
+    for (int64_t i = 0; i < size_; i++) {
       if (text_[i] == 0) continue;
-      const uint64_t key = packing_.key(text_ + i);
+      const int64_t slot = slots[piece_of[text_[i] >> shift]]++;
+      keys_[slot] = packing_.key(text_ + i);
+      order_[slot] = static_cast<int32_t>(i);
+    }
+    return begins;
+  }
+
+  void sort_piece(int64_t begin, int64_t end, Scratch* scratch) {
+    by_first_tokens(begin, end, scratch);
+    for (int64_t low = begin, high; low < end; low = high) {
+      for (high = low + 1; high < end && keys_[high] == keys_[low]; high++) {
+      }
+      if (packing_.has_ended(keys_[low])) {
+        settle(low, high, true);
+      } else {
+        by_keys(low, high, packing_.tokens, scratch);
+      }
+    }
+  }
+
+  // Sorts a piece by the keys, a digit at a time, the last first.
+  void by_first_tokens(int64_t begin, int64_t end, Scratch* scratch) {
+    const int width = packing_.bits * packing_.tokens, num_digits = (width + DIGIT - 1) / DIGIT;
+    const int bits = (width + num_digits - 1) / num_digits;
+    const uint64_t mask = (uint64_t{1} << bits) - 1;
+    const int64_t size = end - begin;
+    scratch->ends.assign(int64_t{num_digits} << bits, 0);
+    scratch->keys.resize(std::max<size_t>(scratch->keys.size(), size));
+    scratch->places.resize(std::max<size_t>(scratch->places.size(), size));
+    uint64_t *keys = keys_.data() + begin, *other_keys = scratch->keys.data();
+    int32_t *places = order_ + begin, *other_places = scratch->places.data();
+    for (int64_t i = 0; i < size; i++) {
       for (int digit = 0; digit < num_digits; digit++) {
-        ends[(int64_t{digit} << DIGIT) + (key >> (digit * DIGIT) & mask)]++;
+        scratch->ends[(int64_t{digit} << bits) + (keys[i] >> (digit * bits) & mask)]++;
       }
-      keys[slot] = key;
-      order_[slot++] = static_cast<int32_t>(i);
     }
-    Large<int32_t> sorted(count_);
-    int32_t *from = order_, *to = sorted.data();
     for (int digit = 0; digit < num_digits; digit++) {
-      int64_t* const end = ends.data() + (int64_t{digit} << DIGIT);
+      int64_t* const ends = scratch->ends.data() + (int64_t{digit} << bits);
       int64_t sum = 0;
-      for (uint64_t value = 0; value <= mask; value++) sum += std::exchange(end[value], sum);
-      for (int64_t slot = 0; slot < count_; slot++) {
-        const int64_t place = end[keys[slot] >> (digit * DIGIT) & mask]++;
-        sorted_keys[place] = keys[slot];
-        to[place] = from[slot];
+      for (uint64_t value = 0; value <= mask; value++) sum += std::exchange(ends[value], sum);
+      for (int64_t i = 0; i < size; i++) {
+        const int64_t to = ends[keys[i] >> (digit * bits) & mask]++;
+        other_keys[to] = keys[i];
+        other_places[to] = places[i];
       }
-      std::swap(keys, sorted_keys);
-      std::swap(from, to);
+      std::swap(keys, other_keys);
+      std::swap(places, other_places);
     }
-    if (from != order_) std::copy(from, from + count_, order_);
-    std::vector<uint8_t> heads(count_ + 1);
-    for (int64_t slot = 0; slot < count_; slot++) {
-      if (slot == 0 || keys[slot] != keys[slot - 1]) heads[slot] |= NEW;
-      if (packing_.has_ended(keys[slot])) heads[slot] |= ENDED;
+    if (num_digits % 2) {
+      std::copy(keys, keys + size, other_keys);
+      std::copy(places, places + size, other_places);
     }
-    heads[count_] = NEW;
-    return heads;
   }
 
   uint64_t key_at(int64_t place) const { return packing_.key(text_ + place); }
 
   void settle(int64_t low, int64_t high, bool ended = false) {
     for (int64_t slot = low; slot < high; slot++) ranks_[order_[slot]] = static_cast<int32_t>(low);
-    if (ended) ended_[low] = true;
+    if (ended) ended_[low] = 1;
   }
 
   // Sorts suffixes that share their first `depth` tokens.
-  void by_keys(int64_t low, int64_t high, int64_t depth) {
+  void by_keys(int64_t low, int64_t high, int64_t depth, Scratch* scratch) {
     if (high - low == 1) return settle(low, high);
     if (depth >= KEYED_DEPTH) {
       settle(low, high);
-      depth_ = depth;
-      open_.emplace_back(static_cast<int32_t>(low), static_cast<int32_t>(high));
+      scratch->open->emplace_back(static_cast<int32_t>(low), static_cast<int32_t>(high));
       return;
     }
+    const int64_t deeper = depth + packing_.tokens;
     if (high - low == 2) {  // the most frequent case needs no array
       const int32_t a = order_[low], b = order_[low + 1];
       const uint64_t of_a = key_at(a + depth), of_b = key_at(b + depth);
@@ -172,30 +222,32 @@ class Sorter {
         settle(low, low + 1);
         return settle(low + 1, high);
       }
-      return packing_.has_ended(of_a) ? settle(low, high, true) : by_keys(low, high, depth + packing_.tokens);
+      if (packing_.has_ended(of_a)) return settle(low, high, true);
+      return by_keys(low, high, deeper, scratch);
     }
-    keyed_.resize(std::max<size_t>(keyed_.size(), high - low));
+    std::vector<Keyed>& keyed = scratch->keyed;
+    keyed.resize(std::max<size_t>(keyed.size(), high - low));
     for (int64_t slot = low; slot < high; slot++) {
       const int32_t place = order_[slot];
-      keyed_[slot - low] = {key_at(place + depth), static_cast<uint32_t>(place)};
+      keyed[slot - low] = {key_at(place + depth), static_cast<uint32_t>(place)};
     }
-    std::sort(keyed_.begin(), keyed_.begin() + (high - low));
-    std::vector<Range> deeper;
+    std::sort(keyed.begin(), keyed.begin() + (high - low));
+    std::vector<Range> parts;
     for (int64_t from = low; from < high;) {
-      const uint64_t key = keyed_[from - low].key;
+      const uint64_t key = keyed[from - low].key;
       int64_t to = from;
-      for (; to < high && keyed_[to - low].key == key; to++) {
-        order_[to] = static_cast<int32_t>(keyed_[to - low].place);
+      for (; to < high && keyed[to - low].key == key; to++) {
+        order_[to] = static_cast<int32_t>(keyed[to - low].place);
       }
       // Suffixes that have ended are the same to their ends, in the order of their places.
       if (to - from == 1 || packing_.has_ended(key)) {
         settle(from, to, packing_.has_ended(key));
       } else {
-        deeper.emplace_back(static_cast<int32_t>(from), static_cast<int32_t>(to));
+        parts.emplace_back(static_cast<int32_t>(from), static_cast<int32_t>(to));
       }
       from = to;
     }
-    for (const auto& [from, to] : deeper) by_keys(from, to, depth + packing_.tokens);
+    for (const auto& [from, to] : parts) by_keys(from, to, deeper, scratch);
   }
 
   // What is still equal is sorted by the ranks of what follows, twice as deep each time.
@@ -232,13 +284,14 @@ class Sorter {
   }
 
   const uint32_t* text_;
+  int64_t size_;
   int32_t* order_;
   Packing packing_;
+  Large<uint64_t> keys_;
   Large<int32_t> ranks_;
-  std::vector<bool> ended_;  // whether the suffixes of a rank are equal to their ends
-  std::vector<Keyed> keyed_;
+  std::vector<uint8_t> ended_;  // whether the suffixes of a rank are equal to their ends
   std::vector<Range> open_;
-  int64_t count_ = 0, depth_ = KEYED_DEPTH;
+  int64_t count_ = 0, depth_ = 0;
 };
 
 // The keys of every 64th suffix, which stay in the processor's cache: a search among them leaves few
@@ -289,11 +342,12 @@ class Finder {
 
   // The longest match of every place of a sample of `size` tokens, 0 where there is none.
   void sample(const uint32_t* tokens, int64_t size, int32_t* lengths, int32_t* places) {
+    find_first(tokens, std::max<int64_t>(size - min_length_ + 1, 0));
     int64_t inherited = 0;  // seeds here that are the last place's seeds, one token on
     for (int64_t i = 0; i < size; i++) {
       lengths[i] = places[i] = 0;
       if (i + min_length_ > size) continue;
-      const auto [low, high] = seeds(tokens + i);
+      const auto [low, high] = seeds(firsts_[i].first, tokens + i);
       // If each of them follows a seed of the last place, their matches end where those end.
       if (high > low && high - low != inherited) {
         longest(tokens + i, size - i, low, high);
@@ -317,13 +371,25 @@ class Finder {
     return 0;
   }
 
-  // The suffixes that begin with the first `prefix` tokens.
-  Places seeds(const uint32_t* tokens) const {
-    auto [low, high] = landmarks_.around(tokens, prefix_);
-    while (low < high) {
-      const int64_t middle = low + (high - low) / 2;
-      if (compare(order_[middle], tokens) < 0) low = middle + 1; else high = middle;
+  // Where the suffixes that begin as each place does would begin. All places go a step at a time,
+  // so that they wait for memory together.
+  void find_first(const uint32_t* tokens, int64_t num_places) {
+    firsts_.resize(num_places);
+    for (int64_t i = 0; i < num_places; i++) firsts_[i] = landmarks_.around(tokens + i, prefix_);
+    for (bool is_open = true; is_open;) {
+      is_open = false;
+      for (int64_t i = 0; i < num_places; i++) {
+        auto& [low, high] = firsts_[i];
+        if (low == high) continue;
+        const int64_t middle = low + (high - low) / 2;
+        if (compare(order_[middle], tokens + i) < 0) low = middle + 1; else high = middle;
+        is_open = true;
+      }
     }
+  }
+
+  // The suffixes from `low` on that begin with the first `prefix` tokens.
+  Places seeds(int64_t low, const uint32_t* tokens) const {
     if (low == count_ || compare(order_[low], tokens) != 0) return {low, low};
     // Most are few: step by step, doubling.
     int64_t step = 1, known = low;
@@ -331,7 +397,7 @@ class Finder {
       known += step;
       step *= 2;
     }
-    high = std::min(count_, known + step);
+    int64_t high = std::min(count_, known + step);
     while (known + 1 < high) {
       const int64_t middle = known + (high - known) / 2;
       if (compare(order_[middle], tokens) == 0) known = middle; else high = middle;
@@ -436,6 +502,7 @@ class Finder {
   int64_t prefix_;
   int budget_;
   int64_t min_length_, best_ = 0, best_place_ = 0;
+  std::vector<Places> firsts_;
   std::vector<Node> nodes_;
 };
 

@@ -211,7 +211,7 @@ def _read(path: Path, key: dict[str, Any], say: Say) -> Order | None:
 def _write(path: Path, key: dict[str, Any], order: Order) -> None:
     """First the array, then the facts that say it stands; each whole or not at all."""
     path.parent.mkdir(exist_ok=True)
-    content = order.astype("<i4", copy=False).tobytes()
+    content = np.ascontiguousarray(order, "<i4").data
     facts = key | {"sha256": hashlib.sha256(content).hexdigest()}
     path.with_suffix(".json").unlink(missing_ok=True)
     for target, data in (
