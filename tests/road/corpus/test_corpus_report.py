@@ -230,6 +230,21 @@ def test_what_a_user_can_mend_is_one_line(
         assert not Path(out).exists()
 
 
+def test_a_file_of_documents_that_is_gone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = {"web": {"kept": {"documents": 60, "characters": 1}}}
+    made = build(tmp_path / "made", {"web": [rows(0, 20), rows(20, 40)]}, facts=facts)
+    assert main(["corpus", "report", str(made)]) == 0
+    (made / "analyses.json").unlink()
+    (made / "documents" / "web" / "00001.jsonl.zst").unlink()
+    assert main(["corpus", "report", str(made)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"arriero: {made / 'documents' / 'web'}: 20 documents, but the build")
+    assert "kept 60" in error
+    assert not (made / "analyses.json").exists()
+
+
 def test_corpora_without_documents_and_without_much_of_a_record(tmp_path: Path) -> None:
     for name, made in {
         "none": build(tmp_path / "none", {}),
