@@ -137,10 +137,15 @@ def toxicity_section(figures: Json) -> Section:
         Figure(
             title="Documents by their score",
             svg=draw_histograms(
-                row["edges"], {"documents": row["histogram"]}, roles=["blue"], x="toxicity score"
+                row["edges"],
+                {"documents": row["histogram"]},
+                roles=["blue"],
+                x="toxicity score",
+                is_log=True,
             ),
-            look="Share of the sampled documents. The paper used HateBERT tuned on ToxiGen; "
-            "another classifier has another scale, so compare shapes more than figures.",
+            look="Share of the sampled documents, on a logarithmic axis. The paper used "
+            "HateBERT tuned on ToxiGen; another classifier has another scale, so compare "
+            "shapes more than figures.",
             paper="Figure 13",
         ),
         _toxicity_by_source(figures),
