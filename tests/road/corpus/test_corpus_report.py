@@ -125,14 +125,28 @@ def test_figures_and_page_by_hand(corpus: Path, capsys: pytest.CaptureFixture[st
         "christian 20 100.0% 33.2%",
         "Of 65 documents 61 stayed", "5 were withdrawn", "near_duplicate −2 (3.08%)",
         "(no text is kept of it)", "3 2 documents, masked in 2", "whitespace 7",
-        "74.0% of the mix · target 75.0% · read 2 times",
+        "74.0% of the mix · target 75.0% · read 2 times", "Tokens of each source in the mix",
+        "English 65.57% of the documents", "With any pronoun 100.00% of the English documents",
+        "With She pronouns 50.00% of the English documents with a gendered pronoun",
         "<b>buy</b> & buy", "2 words", "bad UTF-8",
         "Not measured: no classifier was named",
         "py3langid, threshold 0.5",
         "black, straight, white",
     ):  # fmt: skip
         assert said in text, said
+    # Of the examples those that can be read come first, one of each rule.
+    places = [
+        text.index(said) for said in ("too_short · ", "near_duplicate · ", "excluded_site · ")
+    ]
+    assert places == sorted(places)
     assert "<b>buy</b>" not in (corpus / "report.html").read_text()  # escaped
+
+
+def test_a_mix_without_tokens_is_of_characters(tmp_path: Path) -> None:
+    mix = {"weight": 1.0, "share": 1.0, "epochs": 1.0}
+    made = build(tmp_path / "made", {"web": [rows(0, 3)]}, facts={"web": {"mix": mix}})
+    assert main(["corpus", "report", str(made)]) == 0
+    assert "Characters of each source in the mix" in page_text(made)
 
 
 def test_rules_are_called_as_the_build_calls_them() -> None:
