@@ -12,7 +12,7 @@ from arriero.corpus.analyses.figures import all_figures
 from arriero.corpus.analyses.line_model import is_line_model, read_line_model
 from arriero.corpus.analyses.removed import removed_examples
 from arriero.corpus.analyses.survey import OpenScorer, Settings, survey
-from arriero.corpus.reading import DOCUMENTS
+from arriero.corpus.reading import ANALYSES, DOCUMENTS
 from arriero.records import UserError
 from arriero.road.corpus.report_page import write_corpus_page
 from arriero.stages.workspace import write_json
@@ -35,7 +35,7 @@ def report_corpus(corpus: Path, settings: Settings, say: Callable[[str], None]) 
     examples = removed_examples(corpus, settings.seed)
     figures = all_figures(done.by_source, settings, examples, record, classifier, about)
     _check_scores(figures["total"]["toxicity"], classifier)
-    write_json(corpus / "analyses.json", figures)
+    write_json(corpus / ANALYSES, figures)
     return write_corpus_page(corpus, figures, done.seconds)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from arriero.corpus.reading import PAGE
 from arriero.road.corpus.demographics_section import (
     identities_section,
     pronouns_section,
@@ -53,7 +54,7 @@ def write_corpus_page(corpus: Path, figures: Json, seconds: Mapping[str, float])
             _how_section(figures, seconds),
         ],
     )
-    return write_page(corpus / "report.html", page)
+    return write_page(corpus / PAGE, page)
 
 
 def _tiles(figures: Json) -> Iterator[Tile]:
