@@ -27,6 +27,7 @@ from arriero.records import UserError
         ({"conversations": [{"from": "human", "value": "hi"}]}, "hi"),
         ({"question": "q", "choices": {"text": ["a", "b"]}}, "q\na\nb"),
         ({"question": "q", "options": {"A": "x", "B": "y"}}, "q\nx\ny"),
+        ({"ID": "1", "Body": "b", "Question": "q", "Equation": "e", "Answer": 2.0}, "b\nq"),
         ({"prompt": None, "answer": ""}, None),
         ({"prompt": "", "answer": None}, ""),
     ],
@@ -49,8 +50,10 @@ def test_rows_without_fields(value: Any) -> None:
 
 
 def test_no_name_is_known() -> None:
-    with pytest.raises(ValueError, match="no field that holds text by its name; it has 'x', 'n'"):
-        text_of_row({"x": "y", "n": 1})
+    for option in ("--fields", "--corpus-fields"):
+        problem = f"no field that holds text by its name; .* with {option}; it has 'x', 'n'"
+        with pytest.raises(ValueError, match=problem):
+            text_of_row({"x": "y", "n": 1}, (), option)
 
 
 def lines(path: Path, *rows: Any) -> Path:

@@ -199,7 +199,7 @@ def _documents(file: Path, name: str, fields: Sequence[str]) -> Iterator[tuple[s
             continue
         assert isinstance(row, Row)
         try:
-            text = text_of_row(row.value, fields)
+            text = text_of_row(row.value, fields, "--corpus-fields")
         except ValueError as error:
             raise UserError(f"{row.where}: {error}") from None
         if text.strip():
