@@ -46,13 +46,22 @@ def text_of_row(value: Any, fields: Sequence[str] = (), option: str = "--fields"
     for name in (*TEXT_KEYS, *_MESSAGES):
         if name in value:
             return _flat(value[name])
-    known = [name for name in value if name.lower() in _KNOWN and not _is_number(value[name])]
+    known = [name for name in value if _is_name_of_text(name) and not _is_number(value[name])]
     if not known:
         raise ValueError(
             f"no field that holds text by its name; name those that do with {option}; it has "
             f"{_names(value)}"
         )
     return _joined(value[name] for name in known)
+
+
+def is_known(name: str) -> bool:
+    """Whether a field of this name is taken for text."""
+    return name in TEXT_KEYS or _is_name_of_text(name)
+
+
+def _is_name_of_text(name: str) -> bool:
+    return name.lower() in _KNOWN
 
 
 def _flat(value: Any) -> str:
