@@ -226,6 +226,7 @@ def test_what_a_user_can_mend_is_one_line(
         ([*report, "--toxicity", str(tmp_path / "no")], "cannot be read"),
         ([*report, "--toxicity", str(three)], "none of which says toxic"),
         ([*report, "--language-model", str(tmp_path / "lid.bin")], "no file"),
+        ([*report, "--toxic-label", "hate"], "name the classifier"),
         ([*report, "--workers", "0"], "at least one"),
         ([*report, "--toxicity-sample", "2"], "a share"),
         ([*train, str(tmp_path / "no.jsonl"), "--out", out], "no.jsonl"),

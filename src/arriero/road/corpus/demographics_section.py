@@ -67,7 +67,10 @@ def identities_section(figures: Json) -> Section:
     blocks: list[Block] = [_axis(axis, row) for axis, row in total["identities"].items()]
     notes = [f"List: {how['name']}. A term counts once a document, in any capitals."]
     if how["ambiguous"]:
-        notes.append(f"Left out, as they often mean something else: {_listed(how['ambiguous'])}.")
+        notes.append(
+            f"Left out, as they often mean something else: {_listed(how['ambiguous'])}. The paper "
+            "leaves them out of the five terms that it shows; the share of an axis may hold them."
+        )
     if how["duplicates"]:
         notes.append(
             "On several axes in the list, counted on the one with the fewest terms: "
