@@ -124,6 +124,7 @@ def test_figures_and_page_by_hand(corpus: Path, capsys: pytest.CaptureFixture[st
         "Table 9a", "Table 9b", "Table 10",
         "christian 20 100.0% 33.2%",
         "Of 65 documents 61 stayed", "5 were withdrawn", "near_duplicate −2 (3.08%)",
+        "rule documents characters web code",
         "(no text is kept of it)", "3 2 documents, masked in 2", "whitespace 7",
         "74.0% of the mix · target 75.0% · read 2 times", "Tokens of each source in the mix",
         "English 65.57% of the documents", "With any pronoun 100.00% of the English documents",
@@ -271,6 +272,7 @@ def test_corpora_without_documents_and_without_much_of_a_record(tmp_path: Path) 
         assert figures["total"]["sizes"]["documents"] == (name == "word")
         assert figures["total"]["pronouns"]["any"]["share"] is None
         assert "None" not in page_text(made)
+        assert ("no document stayed –" in page_text(made)) == (name != "word")
         assert "nan" not in page_text(made).lower().split()
 
 

@@ -146,21 +146,21 @@ def _segments(left: int, gone: int, total: int) -> list[Segment]:
 def _losses(figures: Json) -> Table:
     sources = figures["sources"]
     rows: list[list[str | Cell]] = [
-        [rule, *(_loss(source, rule) for source in sources.values()), count(row["documents"]),
-         count(row["characters"])]
+        [rule, count(row["documents"]), count(row["characters"]),
+         *(_loss(source, rule) for source in sources.values())]
         for rule, row in figures["removed"].items()
     ]  # fmt: skip
     kept: list[str | Cell] = [
         "kept",
-        *(count(source["sizes"]["documents"]) for source in sources.values()),
         count(figures["total"]["sizes"]["documents"]),
         count(figures["total"]["sizes"]["characters"]),
+        *(count(source["sizes"]["documents"]) for source in sources.values()),
     ]
     return Table(
         title="Losses by rule and source",
-        head=["rule", *sources, "all", "characters"],
+        head=["rule", "documents", "characters", *sources],
         rows=[*rows, kept],
-        look="Documents; in small print the share of the source's documents.",
+        look="By source documents; in small print the share of the source's documents.",
         has_total=True,
         is_wide=True,
     )
