@@ -92,6 +92,18 @@ def test_with_all_its_copies_nothing_of_it_is_left_anywhere(tmp_path: Path) -> N
     assert holding(corpus, SECRET) == []
 
 
+def test_the_report_goes_with_what_it_shows(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path)
+    (secret,) = (one for one in kept_documents(corpus) if SECRET in one.text)
+    for name in ("analyses.json", "report.html"):
+        (corpus / name).write_text(secret.text)
+    withdraw(corpus, Wanted(frozenset([secret.id])), lambda line: None, dry_run=True)
+    assert (corpus / "report.html").exists()
+    said = go(corpus, ids=[secret.id])
+    assert any("give `arriero corpus report` again" in line for line in said)
+    assert not {"analyses.json", "report.html"} & {path.name for path in corpus.iterdir()}
+
+
 @pytest.mark.parametrize(
     ("wanted", "left"),
     [

@@ -148,3 +148,11 @@ def test_a_row_of_the_results() -> None:
     assert row == {
         "n": 2, "contamination": 0.1, "mean": 0.5, "mu_n": 0.4, "sigma_n": 0.05, "z": 2.0
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, 0.7, 1 / 3])
+@pytest.mark.parametrize("replacement", [True, False])
+def test_a_metric_that_is_the_same_for_all_has_no_z(value: float, replacement: bool) -> None:
+    figures = subset_figures([0.0] * 4 + [1.0] * 7, [value] * 11, replacement=replacement)
+    assert {subset.z for subset in figures.values()} == {None}
+    assert {subset.deviation for subset in figures.values()} == {0.0}

@@ -129,6 +129,7 @@ def test_drawings_cope_with_a_single_point_no_interval_and_odd_names() -> None:
     assert "svg" in draw_path({"sft": (0.5, 0.5)}, roles=["blue"], x="x", y="y")
     assert "svg" in draw_ridges([0, 1, 2], {"見": [0, 0]}, roles=["blue"], x="x")
     assert "svg" in draw_histograms([0, 1, 2], {"chosen": [0, 0]}, roles=["blue"], x="x")
+    assert "svg" in draw_histograms([0, 1], {"chosen": [0]}, roles=["blue"], x="x", is_log=True)
     assert "svg" in draw_curves([Curve([3], [1.0])], x="x")
 
 
@@ -254,3 +255,12 @@ def legend_places(names: list[str]) -> set[str]:
         for place, text in re.findall(r'<text[^>]* x="([\d.]+)"[^>]*>([^<]*)</text>', svg)
         if text in names
     }
+
+
+def test_a_logarithmic_histogram_shows_few_of_many() -> None:
+    def top(is_log: bool) -> list[str]:
+        svg = draw_histograms([0, 1, 2], {"a": [1998, 2]}, roles=["blue"], x="x", is_log=is_log)
+        return re.findall(r">([\d.]+%)<", svg)
+
+    assert "0.1%" in top(is_log=True)
+    assert "0.1%" not in top(is_log=False)

@@ -194,6 +194,8 @@ def _report(options: argparse.Namespace) -> None:
     from arriero.corpus.analyses.survey import Settings
     from arriero.road.corpus.report import report_corpus, scorer_at
 
+    if options.toxic_label and not options.toxicity:
+        raise UserError("--toxic-label: name the classifier that has it with --toxicity")
     settings = Settings(
         pronouns=read_pronouns(options.pronouns),
         terms=read_identity_terms(

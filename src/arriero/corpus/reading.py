@@ -12,6 +12,8 @@ from arriero.data.files import read_lines
 from arriero.records import CorpusDocument, UserError
 
 DOCUMENTS, REMOVED, TOKENS, BUILD = "documents", "removed", "tokens", "build.json"
+ANALYSES, PAGE = "analyses.json", "report.html"
+"""What `arriero corpus report` writes beside them; both hold texts, as examples."""
 
 _KEYS = tuple(field.name for field in fields(CorpusDocument))
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from arriero.corpus import clean
 from arriero.corpus.build import build, locked
-from arriero.corpus.reading import read_build
+from arriero.corpus.reading import ANALYSES, PAGE, read_build
 from arriero.corpus.recipe import load_corpus_recipe
 from arriero.corpus.sites import excluding, read_sites
 from arriero.corpus.stages import LISTING, Context, Say
@@ -93,10 +93,22 @@ def withdraw(
     _check_inputs(context, found)
     with locked(context.root):
         add_withdrawn(context.root, found)
+        _drop_report(context.root, say)
     facts = build(recipe, root, say, keep_tokenizer=not retrain_tokenizer, listed=True)
     say(f"{sum(map(len, found.values())):,} documents withdrawn; of {len(context.units()):,} units "
         f"{len(found):,} were read again")  # fmt: skip
     return facts
+
+
+def _drop_report(root: Path, say: Say) -> None:
+    """A report shows removed documents as examples: one that goes may be among them."""
+    there = [root / name for name in (ANALYSES, PAGE) if (root / name).exists()]
+    for path in there:
+        path.unlink()
+    if there:
+        say(
+            "the report was of the corpus before and is removed; give `arriero corpus report` again"
+        )
 
 
 def _all(context: Context) -> Iterator[tuple[str, dict[str, Any]]]:

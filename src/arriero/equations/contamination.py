@@ -106,7 +106,9 @@ def sampling_distribution(
     values = np.asarray(metric, np.float64)
     if n < 1 or len(values) == 0 or (not replacement and n > len(values)):
         raise ValueError(f"a subset of {n} of {len(values)} samples")
-    deviation = float(values.std()) / math.sqrt(n)
+    # Of equal values the mean is off by a rounding, and so would be the deviation.
+    is_constant = values.min() == values.max()
+    deviation = 0.0 if is_constant else float(values.std()) / math.sqrt(n)
     if not replacement:
         deviation *= math.sqrt((len(values) - n) / max(1, len(values) - 1))
     return float(values.mean()), deviation

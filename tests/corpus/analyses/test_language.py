@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -153,6 +154,28 @@ def test_a_fasttext_model_that_is_not_there_or_cannot_be_read(
     monkeypatch.setitem(sys.modules, "fasttext", None)  # as if it were not installed
     with pytest.raises(UserError, match="this needs fastText: pip install"):
         identifier(file)
+
+
+@pytest.mark.parametrize(
+    ("label", "code"),
+    [("en", "en"), ("eng", "en"), ("eng_Latn", "en"), ("de", "de"), ("deu_Latn", "deu_Latn"),
+     ("enm_Latn", "enm_Latn"), ("zxx_Zzzz", "unknown")],
+)  # fmt: skip
+def test_labels_of_fasttext_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, code: str
+) -> None:
+    """Pronouns, identity terms and toxicity are those of `en`, whatever a model calls it."""
+
+    def predict(line: str, number: int, least: float, errors: str) -> list[tuple[float, str]]:
+        assert (line.count("\n"), number, least, errors) == (1, 1, 0.0, "strict")
+        return [(1.000001, f"__label__{label}")]
+
+    model = SimpleNamespace(f=SimpleNamespace(predict=predict))
+    fake = SimpleNamespace(load_model=lambda path: model)
+    monkeypatch.setitem(sys.modules, "fasttext", fake)
+    file = tmp_path / "lid.bin"
+    file.write_bytes(b"a model")
+    assert language_of("Two\nlines.", identifier(file)) == code
 
 
 def test_without_py3langid_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

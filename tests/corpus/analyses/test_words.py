@@ -56,6 +56,10 @@ def test_capitals() -> None:
         ("a Jehovah\u2019s Witness", "jehovah's witness", True),
         ("nonbinary", "non-binary", False),
         ("lgbtq+ people", "lgbtq+", True),
+        ("LGBTQ+", "lgbtq", True),
+        ("LGBTQ people, a + b", "lgbtq+", False),
+        ("an _African American_ poet", "african-american", True),
+        ("pan_African American", "african-american", False),
     ],
 )
 def test_phrases_by_hand(text: str, form: str, is_there: bool) -> None:

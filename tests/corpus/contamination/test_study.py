@@ -25,6 +25,7 @@ from arriero.records import UserError
 from arriero.tokenizer.load import load_tokenizer
 from arriero.tokenizer.tokenizer import Tokenizer
 from arriero.tokenizer.train import train_tokenizer
+from tests.corpus.analyses.built import build, document
 
 WORDS = (
     "salt river stone bread mule letter road valley market wool pass water yesterday seven "
@@ -172,6 +173,22 @@ def test_a_built_corpus(
     assert rows["part"]["matches"][-1]["document"] == "book-7"
     assert not (out / "tokens").exists()
     assert (built / "tokens" / "books" / "suffixes" / "00000.order").is_file()
+
+
+def test_a_built_corpus_without_tokens(tmp_path: Path, evals: Path, tokenizer_folder: Path) -> None:
+    """What was removed, and what stages keep between them, is no part of it."""
+    corpus, stays = tmp_path / "built", [document("a", TEXTS[7], "books")]
+    gone = [document("b", TEXTS[3], "books", rule="too_short", detail="")]
+    build(corpus, {"books": [stays]}, {"books": gone})
+    (corpus / "00-inputs").mkdir()
+    (corpus / "00-inputs" / "listing.json").write_text('{"units": []}\n')
+    out = tmp_path / "o"
+    assert run(corpus, evals, "--tokenizer", tokenizer_folder, "--out", out) == 0
+    found, rows = results(out)
+    assert found["corpus"]["documents"] == 1
+    assert found["corpus"]["folders"] == ["books/00000.jsonl.zst"]
+    assert not rows["copy"]["matches"]
+    assert rows["part"]["matches"]
 
 
 def test_tokens_anywhere_in_a_folder(tmp_path: Path, built: Path) -> None:

@@ -27,6 +27,7 @@ from arriero.records import UserError
         ({"conversations": [{"from": "human", "value": "hi"}]}, "hi"),
         ({"question": "q", "choices": {"text": ["a", "b"]}}, "q\na\nb"),
         ({"question": "q", "options": {"A": "x", "B": "y"}}, "q\nx\ny"),
+        ({"ID": "1", "Body": "b", "Question": "q", "Equation": "e", "Answer": 2.0}, "b\nq"),
         ({"prompt": None, "answer": ""}, None),
         ({"prompt": "", "answer": None}, ""),
     ],
@@ -49,8 +50,10 @@ def test_rows_without_fields(value: Any) -> None:
 
 
 def test_no_name_is_known() -> None:
-    with pytest.raises(ValueError, match="no field that holds text by its name; it has 'x', 'n'"):
-        text_of_row({"x": "y", "n": 1})
+    for option in ("--fields", "--corpus-fields"):
+        problem = f"no field that holds text by its name; .* with {option}; it has 'x', 'n'"
+        with pytest.raises(ValueError, match=problem):
+            text_of_row({"x": "y", "n": 1}, (), option)
 
 
 def lines(path: Path, *rows: Any) -> Path:
@@ -147,3 +150,43 @@ def test_samples_that_are_wrong(
 def test_a_set_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         read_evals([tmp_path / "none.jsonl"])
+
+
+def table(path: Path, content: str) -> Path:
+    path.write_bytes(content.encode())
+    return path
+
+
+def test_csv_without_names_of_columns(tmp_path: Path) -> None:
+    """As MMLU has it: a cell may hold line breaks, and no row is a sample twice."""
+    content = '"One,\nand ""two""?",1,2,A\r\n\r\nThree?,3,4,B\r\n'
+    (found,) = read_evals([table(tmp_path / "mmlu.csv", content)])
+    assert [sample.text for sample in found.samples] == [
+        'One,\nand "two"?\n1\n2\nA',
+        "Three?\n3\n4\nB",
+    ]
+    assert [(sample.id, sample.line) for sample in found.samples] == [("1", 1), ("4", 4)]
+
+
+def test_csv_with_names_of_columns(tmp_path: Path) -> None:
+    content = "Type,Question,Source,right\na,Why?,http://x.example,True\nb,How?,,0.25\n"
+    path = table(tmp_path / "truth.csv", content)
+    (found,) = read_evals([path], metric="right")
+    assert [sample.text for sample in found.samples] == ["Why?", "How?"]
+    assert [sample.value for sample in found.samples] == [1.0, 0.25]
+    (found,) = read_evals([path], fields=["Type", "Source"])
+    assert [sample.text for sample in found.samples] == ["a\nhttp://x.example", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "question,answer\nWhy?\n", r"a\.csv:2: 1 cells in 2 columns"),
+        ("a.csv", "question,score\nWhy?,much\n", r"a\.csv:2: 'score' should be a number"),
+        ("a.csv", f"{'x' * 140_000}\n", r"a\.csv:1: no row of CSV"),
+        ("a.xml", "<set>\n<question>Why?</question>\n</set>\n", "its lines are no samples"),
+    ],
+)
+def test_tables_that_are_wrong(name: str, content: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        read_evals([table(tmp_path / name, content)], metric="score" if "score" in content else "")

@@ -124,15 +124,30 @@ def test_figures_and_page_by_hand(corpus: Path, capsys: pytest.CaptureFixture[st
         "Table 9a", "Table 9b", "Table 10",
         "christian 20 100.0% 33.2%",
         "Of 65 documents 61 stayed", "5 were withdrawn", "near_duplicate −2 (3.08%)",
+        "rule documents characters web code",
         "(no text is kept of it)", "3 2 documents, masked in 2", "whitespace 7",
-        "74.0% of the mix · target 75.0% · read 2 times",
+        "74.0% of the mix · target 75.0% · read 2 times", "Tokens of each source in the mix",
+        "English 65.57% of the documents", "With any pronoun 100.00% of the English documents",
+        "With She pronouns 50.00% of the English documents with a gendered pronoun",
         "<b>buy</b> & buy", "2 words", "bad UTF-8",
         "Not measured: no classifier was named",
         "py3langid, threshold 0.5",
         "black, straight, white",
     ):  # fmt: skip
         assert said in text, said
+    # Of the examples those that can be read come first, one of each rule.
+    places = [
+        text.index(said) for said in ("too_short · ", "near_duplicate · ", "excluded_site · ")
+    ]
+    assert places == sorted(places)
     assert "<b>buy</b>" not in (corpus / "report.html").read_text()  # escaped
+
+
+def test_a_mix_without_tokens_is_of_characters(tmp_path: Path) -> None:
+    mix = {"weight": 1.0, "share": 1.0, "epochs": 1.0}
+    made = build(tmp_path / "made", {"web": [rows(0, 3)]}, facts={"web": {"mix": mix}})
+    assert main(["corpus", "report", str(made)]) == 0
+    assert "Characters of each source in the mix" in page_text(made)
 
 
 def test_rules_are_called_as_the_build_calls_them() -> None:
@@ -212,6 +227,7 @@ def test_what_a_user_can_mend_is_one_line(
         ([*report, "--toxicity", str(tmp_path / "no")], "cannot be read"),
         ([*report, "--toxicity", str(three)], "none of which says toxic"),
         ([*report, "--language-model", str(tmp_path / "lid.bin")], "no file"),
+        ([*report, "--toxic-label", "hate"], "name the classifier"),
         ([*report, "--workers", "0"], "at least one"),
         ([*report, "--toxicity-sample", "2"], "a share"),
         ([*train, str(tmp_path / "no.jsonl"), "--out", out], "no.jsonl"),
@@ -230,6 +246,21 @@ def test_what_a_user_can_mend_is_one_line(
         assert not Path(out).exists()
 
 
+def test_a_file_of_documents_that_is_gone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = {"web": {"kept": {"documents": 60, "characters": 1}}}
+    made = build(tmp_path / "made", {"web": [rows(0, 20), rows(20, 40)]}, facts=facts)
+    assert main(["corpus", "report", str(made)]) == 0
+    (made / "analyses.json").unlink()
+    (made / "documents" / "web" / "00001.jsonl.zst").unlink()
+    assert main(["corpus", "report", str(made)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"arriero: {made / 'documents' / 'web'}: 20 documents, but the build")
+    assert "kept 60" in error
+    assert not (made / "analyses.json").exists()
+
+
 def test_corpora_without_documents_and_without_much_of_a_record(tmp_path: Path) -> None:
     for name, made in {
         "none": build(tmp_path / "none", {}),
@@ -241,6 +272,7 @@ def test_corpora_without_documents_and_without_much_of_a_record(tmp_path: Path) 
         assert figures["total"]["sizes"]["documents"] == (name == "word")
         assert figures["total"]["pronouns"]["any"]["share"] is None
         assert "None" not in page_text(made)
+        assert ("no document stayed –" in page_text(made)) == (name != "word")
         assert "nan" not in page_text(made).lower().split()
 
 

@@ -19,6 +19,7 @@ class SourceRecord:
 
     Attributes:
         license: as the recipe says it.
+        kept: documents that stayed.
         tokens: of the documents that stayed, each once.
         target: share of the mix that the recipe asks for, in [0, 1].
         reached: share that the mix has.
@@ -33,6 +34,7 @@ class SourceRecord:
     """
 
     license: str = ""
+    kept: int | None = None
     tokens: int | None = None
     target: float | None = None
     reached: float | None = None
@@ -64,8 +66,10 @@ def read_record(corpus: Path) -> dict[str, SourceRecord]:
 def _source(value: Mapping[str, Any], has_tokens: bool) -> SourceRecord:
     mix = _mapping(value.get("mix"))
     tokens = _number(value, "tokens")
+    kept = _number(_mapping(value.get("kept")), "documents")
     return SourceRecord(
         license=str(value.get("license") or ""),
+        kept=None if kept is None else int(kept),
         tokens=int(tokens) if has_tokens and tokens is not None else None,
         target=_number(mix, "weight"),
         reached=_number(mix, "share"),

@@ -92,6 +92,19 @@ def _py3langid() -> Identify:
     return identify
 
 
+def code_of(label: str) -> str:
+    """The language of a fastText label; English as `en`, by which the other analyses know it.
+
+    lid.176 names languages by two letters, NLLB's model, OpenLID and GlotLID by three and a script.
+
+    >>> code_of("__label__eng_Latn"), code_of("__label__de"), code_of("__label__deu_Latn")
+    ('en', 'de', 'deu_Latn')
+    """
+    name = label.removeprefix(_LABEL)
+    code = name.partition("_")[0]
+    return {"eng": ENGLISH, ENGLISH: ENGLISH, _NO_LANGUAGE: _NO_LANGUAGE}.get(code, name)
+
+
 def _fasttext(path: Path) -> Identify:
     if not path.is_file():
         raise UserError(f"{path}: no file; name a fastText model such as lid.176.bin")
@@ -108,7 +121,7 @@ def _fasttext(path: Path) -> Identify:
         if not found:
             return UNKNOWN, 0.0
         probability, label = found[0]
-        return label.removeprefix(_LABEL), min(1.0, float(probability))  # float32 may go beyond 1
+        return code_of(label), min(1.0, float(probability))  # float32 may go beyond 1
 
     try:
         model = fasttext.load_model(str(path))

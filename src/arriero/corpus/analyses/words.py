@@ -62,15 +62,20 @@ def form_words(form: str) -> tuple[str, ...]:
 def has_form(words: Words, form: str) -> bool:
     """Whether a word, or a phrase of several words, stands in the text, capitals or not.
 
-    The words of a phrase may be parted by one space, hyphen, apostrophe or line break.
+    The words of a phrase may be parted by one space, hyphen, apostrophe or line break. A plus at a
+    form's end has to be there: `LGBTQ+` is not in every text with `LGBTQ`.
     """
     parts = form_words(form)
     if not words.lowered.issuperset(parts):
         return False
-    return len(parts) == 1 or _phrase(parts).search(words.text) is not None
+    has_plus = form.endswith("+")
+    if len(parts) == 1 and not has_plus:
+        return True
+    return _phrase(parts, "+" if has_plus else "").search(words.text) is not None
 
 
 @lru_cache(maxsize=4_096)
-def _phrase(parts: Sequence[str]) -> re.Pattern[str]:
+def _phrase(parts: Sequence[str], end: str) -> re.Pattern[str]:
     joined = r"(?:[\s\-\u2010\u2011'\u2019]|\r\n)".join(map(re.escape, parts))
-    return re.compile(rf"(?<!\w){joined}(?!\w)", re.IGNORECASE)
+    # Underscores at either end are an emphasis, as for `words_of`.
+    return re.compile(rf"(?<!\w)_*{joined}_*(?!\w){re.escape(end)}", re.IGNORECASE)

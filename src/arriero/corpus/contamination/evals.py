@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from arriero.corpus.contamination.tables import csv_rows, is_csv
 from arriero.corpus.contamination.texts import text_of_row
 from arriero.data.files import files_of, given_paths, stem_of
 from arriero.data.rows import Bad, Row, read_rows
 from arriero.records import UserError
 
+_MARKUP = (".xml", ".html", ".htm")
 _IDS = ("id", "task_id", "question_id", "sample_id")
 
 
@@ -70,7 +72,10 @@ def _stem(file: Path) -> str:
 
 def _read(file: Path, name: str, fields: Sequence[str], metric: str) -> EvalSet:
     samples: list[EvalSample] = []
-    for row in read_rows(file):
+    if file.suffix.lower() in _MARKUP:
+        raise UserError(f"{file}: its lines are no samples; write rows of JSON or CSV from it")
+    rows = csv_rows(file, fields, metric) if is_csv(file) else read_rows(file)
+    for row in rows:
         if isinstance(row, Bad):
             raise UserError(f"{row.where}: {row.problem}")
         if isinstance(row, Row):

@@ -20,6 +20,8 @@ import zstandard
 
 from arriero.corpus.contamination.parts import FACTS, Say, TokenFolder, open_token_folder
 from arriero.corpus.contamination.texts import text_of_row
+from arriero.corpus.reading import BUILD
+from arriero.corpus.reading import DOCUMENTS as KEPT
 from arriero.data.documents import documents_of
 from arriero.data.files import files_of, given_paths, is_hub, stem_of
 from arriero.data.rows import Bad, Row, Skip, container_of, read_rows
@@ -56,6 +58,9 @@ def tokenised(
 ) -> list[TokenFolder]:
     """Tokenise the files of a corpus into `work`, one token folder each; what stands there stays.
 
+    Of a built corpus, which may have been built without tokens, the documents that stayed are meant
+    and nothing else that lies in its folder.
+
     Args:
         fields: what of a row is its text; none to find it (`text_of_row`).
 
@@ -63,7 +68,8 @@ def tokenised(
         UserError: there is no text, or a row is wrong.
     """
     folders: list[TokenFolder] = []
-    for path in given_paths(corpus):
+    is_built = (corpus / BUILD).is_file()
+    for path in given_paths(corpus / KEPT if is_built else corpus):
         for number, file in enumerate(files_of(path)):
             stem = stem_of(file).rpartition("/")[2]
             folder = work / f"{number:05}-{_safe(stem)}"
@@ -193,7 +199,7 @@ def _documents(file: Path, name: str, fields: Sequence[str]) -> Iterator[tuple[s
             continue
         assert isinstance(row, Row)
         try:
-            text = text_of_row(row.value, fields)
+            text = text_of_row(row.value, fields, "--corpus-fields")
         except ValueError as error:
             raise UserError(f"{row.where}: {error}") from None
         if text.strip():

@@ -1,8 +1,8 @@
 """The text of a row, whatever its keys: what of an evaluation sample, or of a corpus, is compared.
 
 Unless fields are named, that is `text` or `content`; or the messages of a dialog; or else all
-strings and lists under names that questions, options and answers go by, in the row's own order,
-a line break between them.
+strings and lists under names that questions, options and answers go by, in capitals or not, in the
+row's own order, a line break between them.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ _MESSAGES = ("messages", "conversations")
 _SAID = ("content", "value", "text")
 _KNOWN = frozenset(
     "context passage premise hypothesis sentence ctx instruction input prompt question query goal "
-    "problem choices options endings sol1 sol2 completion response answer output solution "
+    "problem body choices options endings sol1 sol2 completion response answer output solution "
     "canonical_solution reference target".split()
 )
 
 
-def text_of_row(value: Any, fields: Sequence[str] = ()) -> str:
+def text_of_row(value: Any, fields: Sequence[str] = (), option: str = "--fields") -> str:
     """The text of one row; "" where its fields are there and empty.
 
     Args:
         value: a JSON value.
         fields: keys of a row, in this order; none to find them.
+        option: how a user names them.
 
     Raises:
         ValueError: the row has not the fields, or none that is known.
@@ -45,10 +46,22 @@ def text_of_row(value: Any, fields: Sequence[str] = ()) -> str:
     for name in (*TEXT_KEYS, *_MESSAGES):
         if name in value:
             return _flat(value[name])
-    known = [name for name in value if name in _KNOWN and not _is_number(value[name])]
+    known = [name for name in value if _is_name_of_text(name) and not _is_number(value[name])]
     if not known:
-        raise ValueError(f"no field that holds text by its name; it has {_names(value)}")
+        raise ValueError(
+            f"no field that holds text by its name; name those that do with {option}; it has "
+            f"{_names(value)}"
+        )
     return _joined(value[name] for name in known)
+
+
+def is_known(name: str) -> bool:
+    """Whether a field of this name is taken for text."""
+    return name in TEXT_KEYS or _is_name_of_text(name)
+
+
+def _is_name_of_text(name: str) -> bool:
+    return name.lower() in _KNOWN
 
 
 def _flat(value: Any) -> str:

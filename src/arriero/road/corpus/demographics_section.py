@@ -67,7 +67,10 @@ def identities_section(figures: Json) -> Section:
     blocks: list[Block] = [_axis(axis, row) for axis, row in total["identities"].items()]
     notes = [f"List: {how['name']}. A term counts once a document, in any capitals."]
     if how["ambiguous"]:
-        notes.append(f"Left out, as they often mean something else: {_listed(how['ambiguous'])}.")
+        notes.append(
+            f"Left out, as they often mean something else: {_listed(how['ambiguous'])}. The paper "
+            "leaves them out of the five terms that it shows; the share of an axis may hold them."
+        )
     if how["duplicates"]:
         notes.append(
             "On several axes in the list, counted on the one with the fewest terms: "
@@ -137,10 +140,15 @@ def toxicity_section(figures: Json) -> Section:
         Figure(
             title="Documents by their score",
             svg=draw_histograms(
-                row["edges"], {"documents": row["histogram"]}, roles=["blue"], x="toxicity score"
+                row["edges"],
+                {"documents": row["histogram"]},
+                roles=["blue"],
+                x="toxicity score",
+                is_log=True,
             ),
-            look="Share of the sampled documents. The paper used HateBERT tuned on ToxiGen; "
-            "another classifier has another scale, so compare shapes more than figures.",
+            look="Share of the sampled documents, on a logarithmic axis. The paper used "
+            "HateBERT tuned on ToxiGen; another classifier has another scale, so compare "
+            "shapes more than figures.",
             paper="Figure 13",
         ),
         _toxicity_by_source(figures),

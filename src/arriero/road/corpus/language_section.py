@@ -8,7 +8,7 @@ from typing import Any
 from arriero.corpus.analyses.language import CODE, UNKNOWN
 from arriero.road.corpus.paper_values import LANGUAGES
 from arriero.road.report.blocks import Cell, Section, Table
-from arriero.road.report.wording import count, percent
+from arriero.road.report.wording import MISSING, count, percent
 
 Json = Mapping[str, Any]
 
@@ -48,7 +48,7 @@ def language_section(figures: Json) -> Section:
     table = Table(
         title="Languages",
         head=["language", "documents", "share", "in the paper", *sources],
-        rows=rows,
+        rows=rows or [["no document stayed", *[MISSING] * (3 + len(sources))]],
         look=look,
         paper="Table 10",
         is_wide=True,

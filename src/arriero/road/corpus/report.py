@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from arriero.corpus.analyses.build_record import read_record
+from arriero.corpus.analyses.build_record import SourceRecord, read_record
+from arriero.corpus.analyses.counts import Counts
 from arriero.corpus.analyses.figures import all_figures
 from arriero.corpus.analyses.line_model import is_line_model, read_line_model
 from arriero.corpus.analyses.removed import removed_examples
 from arriero.corpus.analyses.survey import OpenScorer, Settings, survey
+from arriero.corpus.reading import ANALYSES, DOCUMENTS
 from arriero.records import UserError
 from arriero.road.corpus.report_page import write_corpus_page
 from arriero.stages.workspace import write_json
@@ -29,10 +31,11 @@ def report_corpus(corpus: Path, settings: Settings, say: Callable[[str], None]) 
     scorer = settings.open_scorer() if settings.open_scorer else None
     classifier, about = (scorer.name, scorer.about) if scorer else ("", "")
     done = survey(corpus, settings, say)
+    _check_documents(corpus, record, done.by_source)
     examples = removed_examples(corpus, settings.seed)
     figures = all_figures(done.by_source, settings, examples, record, classifier, about)
     _check_scores(figures["total"]["toxicity"], classifier)
-    write_json(corpus / "analyses.json", figures)
+    write_json(corpus / ANALYSES, figures)
     return write_corpus_page(corpus, figures, done.seconds)
 
 
@@ -54,6 +57,19 @@ def scorer_at(path: Path, label: str = "") -> OpenScorer:
     if not is_line_model(path):
         read_line_model(path)  # says what is wrong with it
     return partial(read_line_model, path)
+
+
+def _check_documents(
+    corpus: Path, record: Mapping[str, SourceRecord], by_source: Mapping[str, Counts]
+) -> None:
+    """A file that is gone would else be a smaller corpus, without a word."""
+    for name, source in record.items():
+        number = by_source[name][("documents",)] if name in by_source else 0
+        if source.kept is not None and source.kept != number:
+            raise UserError(
+                f"{corpus / DOCUMENTS / name}: {number:,} documents, but the build kept "
+                f"{source.kept:,}; give `arriero corpus build` again, which mends it"
+            )
 
 
 def _check_scores(toxicity: dict[str, int] | None, classifier: str) -> None:

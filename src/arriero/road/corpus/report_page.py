@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from arriero.corpus.reading import PAGE
 from arriero.road.corpus.demographics_section import (
     identities_section,
     pronouns_section,
@@ -53,27 +54,31 @@ def write_corpus_page(corpus: Path, figures: Json, seconds: Mapping[str, float])
             _how_section(figures, seconds),
         ],
     )
-    return write_page(corpus / "report.html", page)
+    return write_page(corpus / PAGE, page)
 
 
 def _tiles(figures: Json) -> Iterator[Tile]:
-    """Shares beside the paper's."""
+    """Shares beside the paper's, each with what it is a share of."""
     total = figures["total"]
     english = total["english"]["share"]
-    yield _tile("English documents", english, LANGUAGES["en"], "Table 10")
-    pronouns = total["pronouns"]
-    yield _tile("With any pronoun", pronouns["any"]["share"], PRONOUNS["any"], "Table 9a")
-    yield _tile("She, of the gendered", pronouns["she"]["share"], PRONOUNS["she"], "Table 9a")
-    if total["toxicity"]:
-        yield _tile("Toxic at 0.5 or above", total["toxicity"]["share"], TOXIC, "Figure 13", 2)
+    yield _tile("English", english, "documents", LANGUAGES["en"], "Table 10")
+    any_of, she = total["pronouns"]["any"], total["pronouns"]["she"]
+    yield _tile(
+        "With any pronoun", any_of["share"], "English documents", PRONOUNS["any"], "Table 9a"
+    )
+    gendered = "English documents with a gendered pronoun"
+    yield _tile("With She pronouns", she["share"], gendered, PRONOUNS["she"], "Table 9a")
+    if toxicity := total["toxicity"]:
+        sampled = "English documents looked at"
+        yield _tile("Toxic at 0.5 or above", toxicity["share"], sampled, TOXIC, "Figure 13")
 
 
-def _tile(title: str, share: float | None, paper: float, where: str, digits: int = 1) -> Tile:
+def _tile(title: str, share: float | None, base: str, paper: float, where: str) -> Tile:
     rows = [
-        TileRow("this corpus", percent(share, digits), SERIES[0], share or 0.0, None, None),
-        TileRow(f"the paper, {where}", percent(paper, digits), SERIES[1], paper, None, None),
+        TileRow("this corpus", percent(share, 2), SERIES[0], share or 0.0, None, None),
+        TileRow(f"the paper, {where}", percent(paper, 2), SERIES[1], paper, None, None),
     ]
-    return Tile(title, percent(share, digits), "share of documents", "", rows)
+    return Tile(title, percent(share, 2), f"of the {base}", "", rows)
 
 
 def _identifiers_section(figures: Json) -> Section:

@@ -60,6 +60,7 @@ def _size_row(name: str, row: Json) -> list[str | Cell]:
 
 def _weights(sources: Json) -> Iterator[Block]:
     builds = {name: source["build"] for name, source in sources.items()}
+    unit = "Characters" if any(build["tokens"] is None for build in builds.values()) else "Tokens"
     if any(build["reached"] is None for build in builds.values()) or not builds:
         return
     bars = [
@@ -75,7 +76,7 @@ def _weights(sources: Json) -> Iterator[Block]:
     yield Bars(
         title="Share of the mix after weighting",
         bars=bars,
-        look="Tokens of each source in the mix that a model reads. The paper samples the most "
+        look=f"{unit} of each source in the mix that a model reads. The paper samples the most "
         "factual sources more often and does not name their shares.",
         paper="Section 2.1",
     )
@@ -124,7 +125,8 @@ def _funnel(removed: Json, total: int) -> Bars:
     bars = [Bar("read", _segments(total, 0, total), count(total))]
     for rule, row in removed.items():
         left -= row["documents"]
-        note = f"−{count(row['documents'])} ({percent(row['documents'] / total, 2)})"
+        share = row["documents"] / max(1, total)
+        note = f"−{count(row['documents'])} ({percent(share, 2)})"
         bars.append(Bar(rule, _segments(left, row["documents"], total), note))
     bars.append(Bar("kept", _segments(left, 0, total), count(left)))
     return Bars(
@@ -144,21 +146,21 @@ def _segments(left: int, gone: int, total: int) -> list[Segment]:
 def _losses(figures: Json) -> Table:
     sources = figures["sources"]
     rows: list[list[str | Cell]] = [
-        [rule, *(_loss(source, rule) for source in sources.values()), count(row["documents"]),
-         count(row["characters"])]
+        [rule, count(row["documents"]), count(row["characters"]),
+         *(_loss(source, rule) for source in sources.values())]
         for rule, row in figures["removed"].items()
     ]  # fmt: skip
     kept: list[str | Cell] = [
         "kept",
-        *(count(source["sizes"]["documents"]) for source in sources.values()),
         count(figures["total"]["sizes"]["documents"]),
         count(figures["total"]["sizes"]["characters"]),
+        *(count(source["sizes"]["documents"]) for source in sources.values()),
     ]
     return Table(
         title="Losses by rule and source",
-        head=["rule", *sources, "all", "characters"],
+        head=["rule", "documents", "characters", *sources],
         rows=[*rows, kept],
-        look="Documents; in small print the share of the source's documents.",
+        look="By source documents; in small print the share of the source's documents.",
         has_total=True,
         is_wide=True,
     )
@@ -206,6 +208,19 @@ def _bad_input(sources: Json) -> Iterator[Table]:
         )
 
 
+def _by_turns(examples: Json) -> list[tuple[str, Json]]:
+    """One of each rule, then the second of each; those without a text at the end.
+
+    The page shows the first few and folds the others away: there should be something to read.
+    """
+    turns = [
+        (not shown["text"], turn, rule, shown)
+        for rule, drawn in examples.items()
+        for turn, shown in enumerate(drawn)
+    ]
+    return [(rule, shown) for _, _, rule, shown in sorted(turns, key=lambda each: each[:2])]
+
+
 def _examples(examples: Json) -> Section:
     samples = [
         Sample(
@@ -218,8 +233,7 @@ def _examples(examples: Json) -> Section:
             answers=[],
             tags=[shown["detail"]] if shown["detail"] else [],
         )
-        for rule, drawn in examples.items()
-        for shown in drawn
+        for rule, shown in _by_turns(examples)
     ]
     block = Samples(
         title="Examples",

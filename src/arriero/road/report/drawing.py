@@ -180,20 +180,40 @@ def _first(values: Sequence[Interval | None]) -> int:
 
 
 def draw_histograms(
-    edges: Sequence[float], counts: Mapping[str, Sequence[float]], *, roles: Sequence[str], x: str
+    edges: Sequence[float],
+    counts: Mapping[str, Sequence[float]],
+    *,
+    roles: Sequence[str],
+    x: str,
+    is_log: bool = False,
 ) -> Markup:
-    """Histograms over common edges, one on the other, as shares of their own total."""
+    """Histograms over common edges, one on the other, as shares of their own total.
+
+    `is_log` shows a tail of few: the shares are on a logarithmic axis, from half of one on.
+    """
+    totals = [max(float(sum(values)), 1.0) for values in counts.values()]
+    bottom = min((0.5 / total for total in totals), default=0.5) if is_log else 0.0
 
     def draw(axes: Axes) -> None:
-        for role, (name, values) in zip(roles, counts.items(), strict=False):
-            shares = np.asarray(values, dtype=np.float64) / max(float(sum(values)), 1.0)
+        for role, (name, values), total in zip(roles, counts.items(), totals, strict=False):
+            shares = np.maximum(np.asarray(values, dtype=np.float64) / total, bottom)
             colour = STAND_IN[role]
-            axes.stairs(shares, edges, fill=True, color=colour, alpha=0.28, linewidth=0)
-            axes.stairs(shares, edges, color=colour, linewidth=1.6, label=_label(name))
+            axes.stairs(
+                shares, edges, baseline=bottom, fill=True, color=colour, alpha=0.28, linewidth=0
+            )
+            axes.stairs(
+                shares, edges, baseline=bottom, color=colour, linewidth=1.6, label=_label(name)
+            )
         axes.set_xlabel(x)
+        if is_log:
+            axes.set_yscale("log")
+            axes.set_ylim(bottom, 1.0)
+            axes.yaxis.set_major_locator(LogLocator(base=10, numticks=6))
+            axes.yaxis.set_minor_locator(NullLocator())
+        else:
+            axes.yaxis.set_major_locator(_ticks(4))
+            axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
-        axes.yaxis.set_major_locator(_ticks(4))
-        axes.set_ylim(bottom=0)
         axes.margins(x=0)
         _add_legend(axes, len(counts))
 
