@@ -22,6 +22,7 @@ constexpr int64_t KEYED_DEPTH = 12;
 constexpr int DIGIT = 11;       // most bits of a digit of the first sort
 constexpr int LEAD = 16;        // bits of a first token that say which piece a suffix is sorted in
 constexpr int64_t PIECES = 128, PIECE = 1 << 15;  // about so many, of so many suffixes at least
+constexpr int64_t AHEAD = 48;   // suffixes whose memory is asked for before their turn
 constexpr int64_t STRIDE = 64;  // suffixes from one landmark of the search to the next
 
 using Range = std::pair<int32_t, int32_t>;
@@ -152,8 +153,13 @@ class Sorter {
   }
 
   void sort_piece(int64_t begin, int64_t end, Scratch* scratch) {
-    by_first_tokens(begin, end, scratch);
+    if (begin < end) by_first_tokens(begin, end, scratch);
     for (int64_t low = begin, high; low < end; low = high) {
+      if (low + AHEAD < end) {
+        const int32_t place = order_[low + AHEAD];
+        __builtin_prefetch(text_ + place + packing_.tokens);
+        __builtin_prefetch(&ranks_[place], 1);
+      }
       for (high = low + 1; high < end && keys_[high] == keys_[low]; high++) {
       }
       if (packing_.has_ended(keys_[low])) {
@@ -182,6 +188,7 @@ class Sorter {
     }
     for (int digit = 0; digit < num_digits; digit++) {
       int64_t* const ends = scratch->ends.data() + (int64_t{digit} << bits);
+      if (ends[keys[0] >> (digit * bits) & mask] == size) continue;  // all have the same
       int64_t sum = 0;
       for (uint64_t value = 0; value <= mask; value++) sum += std::exchange(ends[value], sum);
       for (int64_t i = 0; i < size; i++) {
@@ -192,7 +199,7 @@ class Sorter {
       std::swap(keys, other_keys);
       std::swap(places, other_places);
     }
-    if (num_digits % 2) {
+    if (keys != keys_.data() + begin) {
       std::copy(keys, keys + size, other_keys);
       std::copy(places, places + size, other_places);
     }
@@ -257,6 +264,19 @@ class Sorter {
     for (int64_t depth = depth_; !open_.empty(); depth *= 2) {
       open.clear();
       for (const auto& [low, high] : open_) {
+        if (high - low == 2) {  // the most frequent case needs no array
+          const int32_t a = ranks_[order_[low] + depth], b = ranks_[order_[low + 1] + depth];
+          if (b < a) std::swap(order_[low], order_[low + 1]);
+          if (a != b) {
+            settle(low, low + 1);
+            settle(low + 1, high);
+          } else if (a < 0 || (a != low && ended_[a])) {
+            settle(low, high, true);
+          } else {
+            open.emplace_back(low, high);
+          }
+          continue;
+        }
         keys.clear();
         for (int64_t slot = low; slot < high; slot++) {
           const uint64_t rank = static_cast<uint64_t>(ranks_[order_[slot] + depth] + 1);

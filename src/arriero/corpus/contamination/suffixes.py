@@ -21,7 +21,7 @@ Order = NDArray[np.int32]
 # Places are int32.
 MOST_TOKENS = 2**30
 # What sorting holds at most of a token, the text and the array included.
-_NATIVE_BYTES, _NUMPY_BYTES = 32, 136
+_NATIVE_BYTES, _NUMPY_BYTES = 40, 136
 
 
 def text_of(tokens: NDArray[np.uint16 | np.uint32], starts: NDArray[np.int64]) -> Text:
