@@ -157,6 +157,39 @@ def test_a_killed_worker_is_said_in_a_line(recipe: Path, expected: str, tmp_path
     assert bytes_of(corpus) == expected
 
 
+def members(group: int) -> list[int]:
+    """The processes of a process group that still run."""
+    found: list[int] = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, pgrp, *_ = path.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(pgrp) == group and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+@pytest.mark.parametrize("stage", ["01-clean", "04-bands", "09-tokens"])
+def test_nothing_outlives_a_killed_build(recipe: Path, tmp_path: Path, stage: str) -> None:
+    """The driver alone is killed: its manager, its pool and what serves them end by themselves."""
+    corpus = tmp_path / "corpus"
+    process = start(recipe, corpus, "--executor.workers", "2", "--executor.tasks", "4")
+    while process.poll() is None and not list((corpus / stage).glob(".log/running/*")):
+        time.sleep(0.002)
+    assert len(members(process.pid)) > 2
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 20
+    while (left := members(process.pid)) and time.monotonic() < until:
+        time.sleep(0.05)
+    if left:
+        os.killpg(process.pid, signal.SIGKILL)
+    assert not left
+    process.communicate()
+
+
 # What the four commands of a cluster do, on this machine: no queue, one task after another.
 SBATCH = """#!/bin/sh
 for word; do script=$word; done

@@ -7,11 +7,13 @@ belongs to task `position % tasks`, and its result does not depend on which task
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -52,6 +54,8 @@ class Units(PipelineStep):
         super().__init__()
         self.root, self.log = str(context.root), str(log)
         self.recipe, self.work = context.recipe.model_dump(), stage.work
+        # The process whose pool it goes to; 0 where something else looks after workers.
+        self.driver = os.getpid() if context.recipe.executor.kind == "local" else 0
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
         """Do the task's units; a unit that fails says so in a file and does not stop the others."""
@@ -69,6 +73,8 @@ class Units(PipelineStep):
         # Runs in a worker before its task does: the executor's own log stays out of the terminal.
         logger.disable("datatrove")
         vars(self).update(state)
+        if self.driver not in (0, os.getpid()):
+            _end_with_parent()
 
 
 def execute(context: Context, stage: Stage) -> None:
@@ -115,7 +121,7 @@ def _here(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
         logging_dir=_fresh(log),
         skip_completed=False,
     )
-    with _watched(log / _RUNNING):
+    with _watched(log / _RUNNING), _children_end_with_us():
         executor.run()
 
 
@@ -150,6 +156,34 @@ def _watched(running: Path) -> Iterator[None]:
         ) from None
     finally:
         done.set()
+
+
+_children_are_ours = False
+
+
+@contextmanager
+def _children_end_with_us() -> Iterator[None]:
+    """Processes that are forked meanwhile end when this one does, after a kill -9 too."""
+    global _children_are_ours
+    _children_are_ours = True
+    try:
+        yield
+    finally:
+        _children_are_ours = False
+
+
+def _after_fork() -> None:
+    if _children_are_ours:
+        _end_with_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _end_with_parent() -> None:
+    """Have Linux kill this process when the one that started it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _is_gone(sign: Path) -> bool:
