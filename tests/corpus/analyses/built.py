@@ -38,7 +38,8 @@ def build(
         write(corpus / "removed" / source / "00000.jsonl.zst", rows)
     corpus.mkdir(exist_ok=True)
     sources = {source: dict((facts or {}).get(source, {})) for source in documents}
-    (corpus / "build.json").write_text(json.dumps({"sources": sources, "mix": {"unit": "tokens"}}))
+    build = {"sources": sources, "mix": {"unit": "tokens"}, "hash": "0123456789abcdef"}
+    (corpus / "build.json").write_text(json.dumps(build))
     return corpus
 
 

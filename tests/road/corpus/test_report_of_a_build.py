@@ -75,6 +75,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_the_build_counted_stands_in_the_report(corpus: Path) -> None:
     build, figures = json.loads((corpus / "build.json").read_text()), figures_of(corpus)
+    assert figures["corpus"] == build["hash"]
     assert list(figures["sources"]) == ["letters", "site"]
     for name, source in figures["sources"].items():
         made = build["sources"][name]

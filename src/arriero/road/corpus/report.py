@@ -12,7 +12,7 @@ from arriero.corpus.analyses.figures import all_figures
 from arriero.corpus.analyses.line_model import is_line_model, read_line_model
 from arriero.corpus.analyses.removed import removed_examples
 from arriero.corpus.analyses.survey import OpenScorer, Settings, survey
-from arriero.corpus.reading import ANALYSES, DOCUMENTS
+from arriero.corpus.reading import ANALYSES, DOCUMENTS, read_build
 from arriero.records import UserError
 from arriero.road.corpus.report_page import write_corpus_page
 from arriero.stages.workspace import write_json
@@ -35,6 +35,8 @@ def report_corpus(corpus: Path, settings: Settings, say: Callable[[str], None]) 
     examples = removed_examples(corpus, settings.seed)
     figures = all_figures(done.by_source, settings, examples, record, classifier, about)
     _check_scores(figures["total"]["toxicity"], classifier)
+    # Which build it is of: a later one makes the page an old one.
+    figures = {"corpus": read_build(corpus)["hash"], **figures}
     write_json(corpus / ANALYSES, figures)
     return write_corpus_page(corpus, figures, done.seconds)
 

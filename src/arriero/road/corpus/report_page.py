@@ -40,6 +40,7 @@ def write_corpus_page(corpus: Path, figures: Json, seconds: Mapping[str, float])
             ("tokens", count(sizes["tokens"])),
             ("characters", count(sizes["characters"])),
             ("sources", str(len(figures["sources"]))),
+            ("build", figures["corpus"][:12]),
         ],
         milestones=[],
         tiles=list(_tiles(figures)),
