@@ -158,7 +158,7 @@ def test_refused_questions_in_a_row_end_nothing(stub: Stub, tmp_path: Path) -> N
     assert counts(rows)["all"] == (0, 4, 0, 8)  # the same texts alone
 
 
-def test_only_nonsense_leaves_no_rows(stub: Stub, tmp_path: Path) -> None:
+def test_only_nonsense_leaves_no_verdict(stub: Stub, tmp_path: Path) -> None:
     stub.say = lambda number, body: said("Well.")
     said_lines: list[str] = []
     made = config(stub)
@@ -263,7 +263,7 @@ def test_a_line_that_is_not_whole_is_passed_over(line: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("status", "why"),
     [(401, "check the key"), (403, "check the key"), (404, "check the address and the model"),
-     (302, "another address"), (400, r"answers no question \(HTTP 400\)"),
+     (302, "another address"), (400, r"refuses a plain question \(HTTP 400\)"),
      (503, r"answers no question \(HTTP 503\)")],
 )  # fmt: skip
 def test_what_is_wrong_at_the_start_is_refused(stub: Stub, status: int, why: str) -> None:
@@ -276,7 +276,7 @@ def test_what_is_wrong_at_the_start_is_refused(stub: Stub, status: int, why: str
     assert KEY_VARIABLE in line
     assert len(stub.asked) == 1
     lines: list[str] = []
-    if status in (401, 403, 404, 302):
+    if status in (400, 401, 403, 404, 302):
         with pytest.raises(UserError, match=why):
             look_for_judge(config(stub), lines.append)
         assert lines == []

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from arriero.evaluation.chat_client import Refused, Unanswered
+from arriero.evaluation.chat_client import Declined, Refused, Unanswered
 from arriero.evaluation.comparison import Answers
 from arriero.evaluation.judge import KEY_VARIABLE, NONSENSE, LanguageJudge, Verdict, judge_key
 from arriero.evaluation.judging import (
@@ -104,7 +104,7 @@ def open_outside(config: JudgeConfig, say: Callable[[str], None]) -> LanguageJud
     """The judge, after one question that it has to answer; None where none is wanted.
 
     Raises:
-        Refused: it refuses the key, the address or the model.
+        Refused: it refuses the key, the address, the model or the question.
         UserError: nobody answers, or the model has to be named.
     """
     if not config.url:
@@ -117,6 +117,10 @@ def open_outside(config: JudgeConfig, say: Callable[[str], None]) -> LanguageJud
     try:
         judge = open_judge(address, options)
         letter = judge.ask([Message("user", "What is 2 plus 2?")], "4", "5")
+    except Declined as error:
+        raise Refused(
+            f"evaluate.judge: {config.url} refuses a plain question ({error}); {mend}"
+        ) from None
     except Unanswered as error:
         raise UserError(
             f"evaluate.judge: {config.url} answers no question ({error}); {mend}"

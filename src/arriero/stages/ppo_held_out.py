@@ -59,8 +59,7 @@ class HeldOut:
         )
         answers = sampled(config, policy, self.prompts, workspace.seed + 7, workspace, stop)
         if workspace.ranks.is_first:
-            sample = examples(config, policy, self.prompts[:1], workspace.seed)[0]
-            workspace.show(sample["prompt"], sample["answer"])
+            workspace.show(self.prompts[0].messages[-1].content, answers[0].text)
         del policy  # a whole copy, which need not lie beside what scores
         scores = scored(self.judges, self.prompts, answers, workspace)
         composite = _finite(torch.where(has_scores(scores), scores.composite, torch.nan))

@@ -148,7 +148,10 @@ def test_cache_is_the_caches() -> None:
 
 
 def test_answers_logits() -> None:
-    assert answer_logits(SHAPES["all heads"], 10) == 4 * 4 * 10 * 100
+    """Once over: the logits turn into their slopes where they are."""
+    model = SHAPES["all heads"]
+    assert model.vocab_size == 100
+    assert answer_logits(model, 10) == 4 * (10 * 100 + (100 + 2 * 10) * model.dim)
 
 
 def test_optimizer_and_gradients_take_three_times_the_weights() -> None:

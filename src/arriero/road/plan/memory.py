@@ -147,12 +147,14 @@ def loss_logits(model: ModelConfig, layout: Layout, precision: Precision, num_to
 
 
 def answer_logits(model: ModelConfig, num_answer_tokens: int) -> float:
-    """Bytes of PPO's log-probabilities: float32 logits of all answer tokens at once.
+    """Bytes of PPO's log-probabilities at their widest.
 
-    They are there four times over: as they come, as log-probabilities and probabilities for the
-    entropy, and their gradient.
+    Float32 logits of all answer tokens, which become their own slopes; the output matrix's
+    gradient; hidden states and theirs.
     """
-    return 4.0 * FLOAT * num_answer_tokens * model.vocab_size
+    logits = num_answer_tokens * model.vocab_size
+    states = (model.vocab_size + 2 * num_answer_tokens) * model.dim
+    return float(FLOAT * (logits + states))
 
 
 def sampler_cache(model: ModelConfig, layout: Layout, num_rows: int, num_slots: int) -> float:
