@@ -48,6 +48,16 @@ def test_build_and_withdraw(
     assert reading.read_build(corpus)["sources"]["a"]["withdrawn"] == 2
 
 
+def test_a_source_of_which_nothing_stayed_is_told(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["corpus", "build", str(recipe), "--run", str(tmp_path / "out")]
+    assert main([*words, "--rules.min_words", "99000"]) == 0
+    said = capsys.readouterr()
+    assert "a: 0 of 5 documents" in said.out
+    assert "note: a: nothing stayed, most went for too_short" in said.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

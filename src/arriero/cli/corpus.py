@@ -134,6 +134,13 @@ def _print_summary(facts: dict[str, Any], root: Path) -> None:
             detail = f" ({problem['detail']})" if problem["detail"] else ""
             print(f"note: {where}: {problem['count']:,} {problem['reason']}{detail}",
                   file=sys.stderr)  # fmt: skip
+        if source["read"]["documents"] and not source["kept"]["documents"]:
+            most, _ = max(source["removed"].items(), key=lambda each: each[1]["documents"])
+            print(
+                f"note: {name}: nothing stayed, most went for {most}; {root / 'removed'} has what "
+                "went, and rules are set by --rules.NAME",
+                file=sys.stderr,
+            )
     print(f"Corpus: {root}\nHash:   {facts['hash']}")
 
 

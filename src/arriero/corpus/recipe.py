@@ -99,7 +99,8 @@ def _check_sources(recipe: CorpusRecipe, where: str) -> None:
     for name in recipe.weights:
         if name not in recipe.sources:
             near = difflib.get_close_matches(name, recipe.sources, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(recipe.sources)}"
+            known = f"the sources: {', '.join(recipe.sources)}"
+            hint = f"did you mean {near[0]}?" if near else known
             raise UserError(f"{where}: weights: there is no source {name}; {hint}")
     without = [name for name in recipe.sources if recipe.weight_of(name) is None]
     if without and len(without) < len(recipe.sources):
