@@ -38,7 +38,7 @@ class Large {
     const size_t bytes = (size * sizeof(T) + PAGE - 1) / PAGE * PAGE;
     void* memory = std::aligned_alloc(PAGE, bytes);
     if (memory == nullptr) throw std::bad_alloc();
-#if defined(__linux__)
+#if defined(MADV_HUGEPAGE)
     madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
     values_.reset(static_cast<T*>(memory));
