@@ -284,6 +284,26 @@ def test_another_input_and_a_source_less_leave_nothing_old(
     assert {one.source for one in reading.kept_documents(corpus)} == {"big"}
 
 
+def test_a_file_that_is_called_otherwise_brings_no_copy_back(
+    tmp_path: Path, build_here: Build
+) -> None:
+    """Ids change with the name, and texts and places do not: decisions go by ids."""
+    rng = random.Random(8)
+    texts = [prose(rng) for _ in range(3)]
+    rows = [{"text": text} for text in (*texts, *(f"{text} more" for text in texts))]
+    write_lines(tmp_path / "a" / "a.jsonl", rows[:3])
+    copies = write_lines(tmp_path / "b" / "b.jsonl", rows)
+    recipe = recipe_of({name: {"paths": [str(tmp_path / name)]} for name in ("a", "b")})
+    before = build_here(recipe)["sources"]["b"]["removed"]
+    assert {rule: one["documents"] for rule, one in before.items()} == {
+        "exact_duplicate": 3,
+        "near_duplicate": 3,
+    }
+    copies.rename(tmp_path / "b" / "c.jsonl")
+    assert build_here(recipe)["sources"]["b"]["removed"] == before
+    assert len(list(reading.kept_documents(tmp_path / "corpus"))) == 3
+
+
 def test_identifiers_are_measured_and_masked(tmp_path: Path, build_here: Build) -> None:
     text = f"{prose(random.Random(7))} Write to ann@example.org, or call (555) 123-4567."
     path = write_lines(tmp_path / "a.jsonl", [{"text": text}])

@@ -81,7 +81,7 @@ def _stages(run: _Runner, units: list[Unit], *, keep_tokenizer: bool) -> None:
     if config.near:
         bands = run(buckets.bands_stage({**signed, "first": exact["all"]}, config))
         found = run(candidates.stage(cleaned, {**bands, "exact": exact["all"]}, config))
-    decided = run(decide.stage(found, exact, config))
+    decided = run(decide.stage(found, exact, signed, config))
     kept = run(documents.stage(cleaned, decided["all"]))
     if not recipe.tokenizer.model:
         return
