@@ -15,10 +15,25 @@ from arriero.corpus.config import CorpusRecipe
 from arriero.corpus.listing import Unit, list_units
 from arriero.corpus.reading import BUILD, DOCUMENTS, REMOVED, TOKENS
 from arriero.corpus.recipe import recipe_text, resolved
-from arriero.corpus.stages import LISTING, Context, Execute, Outputs, Say, prune, run_stage
+from arriero.corpus.stages import (
+    LISTING,
+    Context,
+    Execute,
+    Outputs,
+    Say,
+    prune,
+    prune_tokens,
+    run_stage,
+)
 from arriero.corpus.storage import hash_of, read_json, whole, write_json
 from arriero.corpus.weights import mix
 from arriero.records import UserError
+
+# All but the tokenizer's: models know its ids.
+_PRUNED = (
+    DOCUMENTS, REMOVED, clean.NAME, signatures.NAME, buckets.EXACT, buckets.BANDS, candidates.NAME,
+    decide.NAME, documents.NAME, tokens.PIECES, tokens.SHARDS,
+)  # fmt: skip
 
 
 def build(
@@ -50,12 +65,12 @@ def build(
         run = _Runner(context, execute or _executor(), say)
         _stages(run, units, keep_tokenizer=keep_tokenizer)
         facts = _facts(context, units, run.done)
-        write_json(root / BUILD, facts)
-        _mix_file(context, facts)
         # Sources that are gone, units that are no more, drafts of a build that was killed.
-        folders = [DOCUMENTS, REMOVED, clean.NAME, candidates.NAME, signatures.NAME]
         if recipe.executor.node == 0:
-            prune(root, run.done, folders)
+            prune(root, run.done, _PRUNED)
+            prune_tokens(root / TOKENS, run.done.get(tokens.SHARDS, {}))
+        _mix_file(context, facts)
+        write_json(root / BUILD, facts)  # last: with it the corpus stands
     return facts
 
 

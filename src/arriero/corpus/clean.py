@@ -21,7 +21,7 @@ from arriero.corpus.rules import RULES, objection
 from arriero.corpus.sites import excluding, read_sites
 from arriero.corpus.stages import Context, Stage
 from arriero.corpus.storage import hash_of, row_writer, write_json
-from arriero.corpus.withdrawn import withdrawn_ids
+from arriero.corpus.withdrawn import withdrawn_ids, withdrawn_of
 from arriero.records import UserError
 
 NAME = "01-clean"
@@ -48,7 +48,7 @@ def stage(units: Sequence[Unit], recipe: CorpusRecipe, root: Path) -> Stage:
             NAME, unit.source, how, files, sorted(shared), extractor, recipe.strict,
             recipe.max_line_megabytes, recipe.normalise.model_dump(),
             recipe.rules_of(unit.source).model_dump(), recipe.identifiers.model_dump(),
-            sorted(withdrawn.get(unit.name, ())),
+            sorted(withdrawn_of(unit, withdrawn)),
         )  # fmt: skip
     return Stage(NAME, clean, keys)
 
@@ -67,7 +67,7 @@ def clean(context: Context, name: str) -> list[Path]:
     unit, recipe = context.unit(name), context.recipe
     source = recipe.sources[unit.source]
     sites = read_sites((*recipe.excluded_sites, *source.excluded_sites), recipe.excluded_site_files)
-    withdrawn = withdrawn_ids(context.root).get(name, frozenset())
+    withdrawn = withdrawn_of(unit, withdrawn_ids(context.root))
     paths = {part: Path(NAME, f"{name}.{part}.jsonl.zst") for part in ("kept", "removed")}
     counts, rules = Counts(), recipe.rules_of(unit.source)
     with (

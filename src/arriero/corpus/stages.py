@@ -6,9 +6,10 @@ is not done again; a stage goes on only where every unit of it stands, whatever 
 
 from __future__ import annotations
 
+import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -148,7 +149,7 @@ def is_standing(marker: Path, key: str, root: Path) -> Outputs | None:
     return known["outputs"]
 
 
-def prune(root: Path, stages: Mapping[str, Mapping[str, Outputs]], folders: list[str]) -> None:
+def prune(root: Path, stages: Mapping[str, Mapping[str, Outputs]], folders: Sequence[str]) -> None:
     """Remove what no unit left: of sources that are gone, of builds by another recipe."""
     kept = {path for units in stages.values() for outputs in units.values() for path in outputs}
     for folder in folders:
@@ -156,6 +157,21 @@ def prune(root: Path, stages: Mapping[str, Mapping[str, Outputs]], folders: list
             str(Path(path).relative_to(folder)) for path in kept if path.startswith(f"{folder}/")
         }
         _prune(root / folder, inside, beside=_OWN)
+
+
+def prune_tokens(folder: Path, shards: Mapping[str, Outputs]) -> None:
+    """Remove the shards of sources that have none any more, and drafts of a killed build.
+
+    What else lies in a shard's folder stays: `arriero contamination` keeps its arrays there.
+    """
+    kept = {Path(path).parent.name for outputs in shards.values() for path in outputs}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and path.name not in kept:
+            shutil.rmtree(path)
+    for path in sorted(folder.glob("*/.*.tmp")):
+        path.unlink()
+    if not shards:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prune(folder: Path, kept: set[str], beside: frozenset[str] = frozenset()) -> None:
