@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,24 @@ def test_bad_files_are_counted_and_named(tmp_path: Path, build_here: Build) -> N
     assert set(source["removed"]) <= {"too_short", "empty", "exact_duplicate"}
     row = next(one for one in source["problems"] if one["reason"] == "not JSON")
     assert row["places"] == [5]
+
+
+def test_names_that_are_no_utf8(tmp_path: Path, build_here: Build) -> None:
+    """Of files and in addresses: they are read, told apart, and written as they can be."""
+    rng, folder = random.Random(10), tmp_path / "in"
+    folder.mkdir()
+    for byte in (b"\xfe", b"\xff"):
+        try:
+            Path(os.fsdecode(os.fsencode(folder) + b"/" + byte + b".txt")).write_text(prose(rng))
+        except OSError:
+            pytest.skip("this file system has names in UTF-8 only")
+    row = {"text": prose(rng), "url": "http://x.example/\ud800"}
+    (folder / "rows.jsonl").write_text(json.dumps(row))
+    build_here(recipe_of({"s": {"paths": [str(folder)]}}))
+    kept = list(reading.kept_documents(tmp_path / "corpus"))
+    assert [one.file for one in kept] == ["rows.jsonl", "\\udcfe.txt", "\\udcff.txt"]
+    assert kept[0].url == "http://x.example/\\ud800"
+    assert len({one.id for one in kept}) == 3
 
 
 @pytest.mark.parametrize("name", ["cut.jsonl.gz", "latin.jsonl", "empty.jsonl", "no.parquet"])

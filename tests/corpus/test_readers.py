@@ -285,6 +285,58 @@ def test_zip(tmp_path: Path) -> None:
     ]
 
 
+def tar(path: Path, members: dict[str, bytes] | list[tuple[str, bytes]]) -> bytes:
+    """Writes a plain tar and returns its bytes."""
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items() if isinstance(members, dict) else members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("damage", "left"),
+    [
+        (lambda whole: whole[:1024] + b"\xff" + whole[1025:], 1),  # the second header
+        (lambda whole: whole[:2048], 2),  # cut between two members
+        (lambda whole: whole[:2100], 2),  # in a header
+        (lambda whole: whole[:1540], 1),  # in the second text
+    ],
+)
+def test_a_damaged_tar_is_named(tmp_path: Path, damage: Any, left: int) -> None:
+    path = tmp_path / "a.tar"
+    whole = tar(path, {f"{number}.txt": b"words" for number in range(4)})
+    assert len(texts(read(path))) == 4
+    path.write_bytes(damage(whole))
+    items = read(path)
+    assert problems(items) == [("not readable whole", 0)]
+    assert texts(items) == ["words"] * left
+
+
+def test_names_in_a_tar(tmp_path: Path) -> None:
+    """Two of one name are two documents; one that is no UTF-8, or none, does not end anything."""
+    path = tmp_path / "a.tar"
+    tar(path, [(".", b"x"), ("a.txt", b"one"), ("a.txt", b"two"), ("caf\udce9.txt", b"three")])
+    assert read(path) == [
+        Problem("no known format", "."),
+        Found("one", "a.txt:1"),
+        Found("two", "a.txt#2:1"),
+        Found("three", "caf\\udce9.txt:1"),
+    ]
+
+
+def test_a_damaged_member_of_a_zip_leaves_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(3):
+            archive.writestr(f"{number}.txt", f"text {number}")
+    path.write_bytes(path.read_bytes().replace(b"text 1", b"text 7", 1))
+    items = read(path)
+    assert problems(items) == [("not readable whole", "1.txt")]
+    assert {"text 0", "text 2"} <= set(texts(items))
+
+
 @pytest.mark.parametrize("name", ["a.tar", "a.zip"])
 def test_archives_that_are_none(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

@@ -15,7 +15,7 @@ from arriero.corpus.html import extractor_name
 from arriero.corpus.identifiers import mask_identifiers
 from arriero.corpus.listing import Unit
 from arriero.corpus.normalise import normalised
-from arriero.corpus.readers.items import Found, Problem
+from arriero.corpus.readers.items import Found, Problem, printable
 from arriero.corpus.readers.reading import read_file
 from arriero.corpus.rules import RULES, objection
 from arriero.corpus.sites import excluding, read_sites
@@ -148,7 +148,7 @@ def _row(item: Found, source: str, license: str, file: str) -> dict[str, Any]:
         "license": license,
         "file": file,
         "place": item.place,
-        "url": item.url,
+        "url": printable(item.url),
     }
 
 

@@ -59,7 +59,7 @@ class _Buffered:
 
     def flush(self) -> None:
         if self._rows:
-            self._stream.write(("\n".join(self._rows) + "\n").encode())
+            self._stream.write(_encoded("\n".join(self._rows) + "\n"))
             self._rows, self._size = [], 0
 
 
@@ -74,7 +74,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 def write_json(path: Path, value: Any) -> None:
     """A JSON file."""
     with whole(path) as file:
-        file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+        file.write(_encoded(json.dumps(value, indent=1, ensure_ascii=False) + "\n"))
 
 
 def read_json(path: Path) -> Any:
@@ -107,3 +107,8 @@ def hash_file(path: Path) -> str:
 def hash_of(*facts: Any) -> str:
     """SHA-256 of anything that JSON can say."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _encoded(text: str) -> bytes:
+    """JSON as UTF-8; halves of a surrogate pair, as a file's name may hold, by their numbers."""
+    return text.encode("utf-8", "backslashreplace")
