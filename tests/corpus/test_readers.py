@@ -225,6 +225,34 @@ def test_broken_warc(tmp_path: Path) -> None:
     assert len(problems(read(other))) == 1
 
 
+@pytest.mark.parametrize("ending", [".warc", ".warc.gz"])
+def test_a_warc_that_is_cut_is_named_and_no_half_page_read(tmp_path: Path, ending: str) -> None:
+    """Wherever it is cut but where nothing tells, such as between two records."""
+    texts_of = [" ".join(f"{number * n}" for n in range(20)) for number in (7, 9)]
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"
+    records = [record("response", "http://a.example/", head + t.encode()) for t in texts_of]
+    if ending == ".warc.gz":
+        records = [gzip.compress(one) for one in records]
+    path = tmp_path / f"a{ending}"
+    first, whole = len(records[0]), b"".join(records)
+    unseen = 0
+    for cut in range(first + 1, len(whole) - 8):
+        path.write_bytes(whole[:cut])
+        items = read(path)
+        assert texts(items) in (texts_of[:1], texts_of)
+        unseen += not problems(items) and len(texts(items)) == 1
+    # Within the number of bytes of a record, or before gzip gives a line of it.
+    assert unseen < (8 if ending == ".warc" else 80)
+
+
+@pytest.mark.parametrize("charset", ["undefined", "none-such", "ascii; q=1"])
+def test_a_strange_charset_ends_nothing(tmp_path: Path, charset: str) -> None:
+    path = tmp_path / "a.warc"
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset={charset}\r\n\r\n".encode()
+    path.write_bytes(2 * record("response", "http://a.example/", head + "wörter".encode()))
+    assert read(path) == [Found("wörter", number, "http://a.example/") for number in (1, 2)]
+
+
 def test_prose_is_cut_between_paragraphs(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"one\n\ntwo two\n\nbad \xff line\nthree\n\0\n")
