@@ -341,6 +341,14 @@ def test_identifiers_are_measured_and_masked(tmp_path: Path, build_here: Build) 
     assert row["kept"][-1] == "near_duplicates"
 
 
+def test_what_was_not_asked_is_not_said_to_be_passed(tmp_path: Path, build_here: Build) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [{"text": prose(random.Random(11))}])
+    for near in (False, True):
+        build_here(recipe_of({"s": {"paths": [str(path)]}}, duplicates={"near": near}))
+        row = json.loads(_lines(tmp_path / "corpus" / "documents" / "s" / "00000.jsonl.zst")[0])
+        assert ("near_duplicates" in row["kept"], "exact_duplicates" in row["kept"]) == (near, True)
+
+
 def test_only_one_process_works_in_a_corpus(tmp_path: Path) -> None:
     """The lock is the process's: another one is refused, and it goes with its holder."""
     import subprocess

@@ -81,12 +81,13 @@ def _build(options: argparse.Namespace) -> None:
 def _withdraw(options: argparse.Namespace) -> None:
     with _extra():
         from arriero.corpus.withdraw import Wanted, withdraw
+        from arriero.data.files import read_text_lines
 
     ids = [*options.ids]
     if options.listed is not None:
         if not options.listed.is_file():
             raise UserError(f"{options.listed}: no such file of ids")
-        lines = options.listed.read_text(encoding="utf-8").splitlines()
+        lines = (line for _, line in read_text_lines(options.listed))
         ids += [word for line in lines if (word := line.partition("#")[0].strip())]
     wanted = Wanted(
         frozenset(ids), frozenset(options.url), frozenset(options.site),

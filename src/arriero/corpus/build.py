@@ -97,7 +97,7 @@ def _stages(run: _Runner, units: list[Unit], *, keep_tokenizer: bool) -> None:
         bands = run(buckets.bands_stage({**signed, "first": exact["all"]}, config))
         found = run(candidates.stage(cleaned, {**bands, "exact": exact["all"]}, config))
     decided = run(decide.stage(found, exact, signed, config))
-    kept = run(documents.stage(cleaned, decided["all"]))
+    kept = run(documents.stage(cleaned, decided["all"], config))
     if not recipe.tokenizer.model:
         return
     if not any(
