@@ -93,8 +93,9 @@ def run_stage(stage: Stage, context: Context, execute: Execute, say: Say) -> dic
     manifest.unlink(missing_ok=True)
     (root / "build.json").unlink(missing_ok=True)
     if len(standing) < len(stage.keys):
-        for old in folder.glob("errors/**/*.json"):
-            old.unlink(missing_ok=True)
+        if context.recipe.executor.nodes == 1:  # of several, each forgets those of its own units
+            for old in folder.glob("errors/**/*.json"):
+                old.unlink(missing_ok=True)
         write_json(folder / "plan.json", {"keys": dict(stage.keys)})
         execute(context, stage)
         standing = _standing(stage, root)
@@ -129,6 +130,7 @@ def do_unit(context: Context, name: str, key: str, stage: str, work: Work) -> No
         write_json(
             folder / "errors" / f"{name}.json",
             {
+                "key": key,
                 "mendable": isinstance(error, UserError),
                 "message": str(error) if isinstance(error, UserError) else traceback.format_exc(),
             },
@@ -136,6 +138,12 @@ def do_unit(context: Context, name: str, key: str, stage: str, work: Work) -> No
         return
     outputs = {str(path): hash_file(context.root / path) for path in paths}
     write_json(marker, {"key": key, "outputs": outputs})
+
+
+def failure_of(folder: Path, name: str, key: str) -> dict[str, Any] | None:
+    """What went wrong with a unit of a stage's folder, if it was done by this key and failed."""
+    known: Any = read_json(folder / "errors" / f"{name}.json")
+    return known if isinstance(known, dict) and known.get("key") == key else None
 
 
 def is_standing(marker: Path, key: str, root: Path) -> Outputs | None:
@@ -195,10 +203,10 @@ def _standing(stage: Stage, root: Path) -> dict[str, Outputs]:
 
 
 def _gate(stage: Stage, folder: Path, standing: Mapping[str, Outputs]) -> None:
-    for name in stage.keys:
+    for name, key in stage.keys.items():
         if name in standing:
             continue
-        error = read_json(folder / "errors" / f"{name}.json")
+        error = failure_of(folder, name, key)
         if error is None:
             raise RuntimeError(
                 f"{stage.name}: unit {name} was lost; see {folder}/.log, and give the command again"
