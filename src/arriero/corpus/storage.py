@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 import zstandard
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 _LEVEL = 3
 
@@ -89,6 +89,27 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     """A .npy file."""
     with whole(path) as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+@contextmanager
+def array_writer(path: Path, dtype: DTypeLike) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """Takes the parts of an array of one dimension for a .npy file, and holds none of them."""
+    size, head = 0, {"descr": np.dtype(dtype).str, "fortran_order": False}
+    with whole(path) as file:
+        np.lib.format.write_array_header_1_0(file, head | {"shape": (0,)})
+        begin = file.tell()
+
+        def write(part: NDArray[Any]) -> None:
+            nonlocal size
+            file.write(part.astype(dtype, copy=False).tobytes())
+            size += len(part)
+
+        yield write
+        # A head has room for any length of the first dimension.
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, head | {"shape": (size,)})
+        if file.tell() != begin:
+            raise RuntimeError(f"{path}: the head of an array grew with its length")
 
 
 def read_array(path: Path) -> NDArray[Any]:
