@@ -341,6 +341,21 @@ def test_identifiers_are_measured_and_masked(tmp_path: Path, build_here: Build) 
     assert row["kept"][-1] == "near_duplicates"
 
 
+def test_what_is_removed_is_masked_too(tmp_path: Path, build_here: Build) -> None:
+    texts = ["Write to ann@example.org", f"{prose(random.Random(12))} bob@example.org" * 3]
+    path = write_lines(tmp_path / "a.jsonl", [{"text": text} for text in texts])
+    rules = {"phrases": ["bob@example.org"]}
+    recipe = recipe_of({"s": {"paths": [str(path)]}}, rules=rules, identifiers={"mask": "email"})
+    build_here(recipe)
+    removed = list(reading.removed_documents(tmp_path / "corpus"))
+    assert [(one.rule, one.detail) for one in removed] == [
+        ("too_short", "3 words"),
+        ("phrases", "'<email>'"),
+    ]
+    assert not any("@" in one.document.text for one in removed)
+    assert "@example" not in (tmp_path / "corpus" / "01-clean/s/00000.counts.json").read_text()
+
+
 def test_what_was_not_asked_is_not_said_to_be_passed(tmp_path: Path, build_here: Build) -> None:
     path = write_lines(tmp_path / "a.jsonl", [{"text": prose(random.Random(11))}])
     for near in (False, True):

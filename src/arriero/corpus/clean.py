@@ -179,6 +179,11 @@ def _judge(
     counts.changed.update(changes)
     rule, detail = objection(row["text"], rules)
     if rule:
+        # What is removed is kept to be looked at, and a rule may quote it.
+        row["text"], detail = (
+            mask_identifiers(text, recipe.identifiers.mask)[0] if recipe.identifiers.mask else text
+            for text in (row["text"], detail)
+        )
         _remove(row, rule, detail, size, counts)
         row.update(rule=rule, detail=detail)
         return False
