@@ -143,6 +143,18 @@ def test_only_what_changed_is_done_again(tmp_path: Path) -> None:
     recipe = module.load_corpus_recipe(corpus / "recipe.toml")
     build(recipe, corpus, lambda line: None)
     assert all(one.url != "http://p.example/1" for one in kept_documents(corpus))
+    # Nor does it change the tokenizer, whose ids a model knows; further documents do.
+    model = corpus / "08-tokenizer" / "model" / "tokenizer.model"
+    assert model.read_bytes() == tokenizer
+    ((gone, *_),) = module.withdrawn_ids(corpus).values()
+    withdraw(corpus, Wanted(ids=frozenset([gone])), lambda line: None, retrain_tokenizer=True)
+    assert model.read_bytes() != tokenizer
+    tokenizer = model.read_bytes()
+    build(recipe, corpus, lambda line: None)
+    assert model.read_bytes() == tokenizer
+    write_lines(tmp_path / "c" / "2.jsonl", [{"text": prose(random.Random(5), 300)}])
+    build(recipe, corpus, lambda line: None)
+    assert model.read_bytes() != tokenizer
 
 
 def test_what_is_withdrawn_stays_out_when_units_are_cut_anew(tmp_path: Path) -> None:

@@ -42,14 +42,15 @@ def build(
     say: Say,
     *,
     execute: Execute | None = None,
-    keep_tokenizer: bool = False,
+    keep_tokenizer: bool | None = None,
     listed: bool = False,
 ) -> dict[str, Any]:
     """Build a corpus in `root`; what stands already is not done again. Returns build.json.
 
     Args:
         execute: does the units of a stage; the recipe's executor where none is given.
-        keep_tokenizer: one that was trained before stays, though the documents are others.
+        keep_tokenizer: whether one that was trained before stays, though the documents are others;
+            None where that was said of these documents before.
         listed: take the inputs as they were found before, without looking at them again.
 
     Raises:
@@ -86,7 +87,7 @@ class _Runner:
         return self.done[stage.name]
 
 
-def _stages(run: _Runner, units: list[Unit], *, keep_tokenizer: bool) -> None:
+def _stages(run: _Runner, units: list[Unit], *, keep_tokenizer: bool | None) -> None:
     context, recipe = run.context, run.context.recipe
     config = recipe.duplicates
     cleaned = run(clean.stage(units, recipe, context.root))
@@ -105,12 +106,24 @@ def _stages(run: _Runner, units: list[Unit], *, keep_tokenizer: bool) -> None:
         for unit in units
     ):
         raise UserError(f"{recipe.name}: no document stayed; see {context.root / REMOVED}")
-    known = read_json(context.root / tokens.TOKENIZER / "units" / "all.json") or {}
-    tokenizer = run(
-        tokens.tokenizer_stage(recipe, kept, known.get("key", "") if keep_tokenizer else "")
-    )
+    stays = _tokenizer_that_stays(context.root, tokens.training_key(recipe, kept), keep_tokenizer)
+    tokenizer = run(tokens.tokenizer_stage(recipe, kept, stays))
     pieces = run(tokens.pieces_stage(kept, tokenizer["all"]))
     run(tokens.shards_stage(pieces, kept))
+
+
+def _tokenizer_that_stays(root: Path, asked: str, keep: bool | None) -> str:
+    """The key of one that was trained before and stays; "" where it is trained if it is another.
+
+    That it stays is written down, so that the next build of the same documents keeps it as well.
+    """
+    standing = (read_json(root / tokens.TOKENIZER / "units" / "all.json") or {}).get("key", "")
+    path = root / tokens.TOKENIZER / "stays.json"
+    if keep is None:
+        keep = (read_json(path) or {}).get(asked) == standing
+    elif standing:
+        write_json(path, {asked: standing} if keep else {})
+    return standing if keep else ""
 
 
 def _listing(recipe: CorpusRecipe, root: Path, *, listed: bool) -> list[Unit]:

@@ -37,11 +37,16 @@ def tokenizer_stage(recipe: CorpusRecipe, done: Mapping[str, Outputs], kept_key:
     """
     config = recipe.tokenizer
     if config.model == "train":
-        facts = hash_of([part for outputs in done.values() for part in sorted(outputs.items())])
-        key = kept_key or hash_of(TOKENIZER, config.model_dump(), recipe.seed, facts)
+        key = kept_key or training_key(recipe, done)
     else:
         key = hash_of(TOKENIZER, [hash_file(path) for path in _tokenizer_files(config.model)])
     return Stage(TOKENIZER, make_tokenizer, {"all": key})
+
+
+def training_key(recipe: CorpusRecipe, done: Mapping[str, Outputs]) -> str:
+    """The hash of all that a tokenizer that is trained follows from."""
+    facts = hash_of([part for outputs in done.values() for part in sorted(outputs.items())])
+    return hash_of(TOKENIZER, recipe.tokenizer.model_dump(), recipe.seed, facts)
 
 
 def make_tokenizer(context: Context, name: str) -> list[Path]:
