@@ -189,6 +189,14 @@ def test_a_source_that_goes_whole_leaves_no_tokens(tmp_path: Path) -> None:
     assert not list((corpus / "09-tokens").rglob("*.npy"))
 
 
+def test_where_all_goes_no_tokens_are_left(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path)
+    with pytest.raises(UserError, match="no document stayed"):
+        go(corpus, licenses=[f"licence {name}" for name in "abc"])
+    assert not (corpus / "tokens").exists()
+    assert not list((corpus / "09-tokens").rglob("*.npy"))
+
+
 def test_a_page_that_quotes_documents_goes(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path)
     for name in ("report.html", "analyses.json"):

@@ -66,10 +66,7 @@ def build(
         run = _Runner(context, execute or _executor(), say)
         _stages(run, units, keep_tokenizer=keep_tokenizer)
         facts = _facts(context, units, run.done)
-        # Sources that are gone, units that are no more, drafts of a build that was killed.
-        if recipe.executor.node == 0:
-            prune(root, run.done, _PRUNED)
-            prune_tokens(root / TOKENS, run.done.get(tokens.SHARDS, {}))
+        _prune_all(run)
         _mix_file(context, facts)
         write_json(root / BUILD, facts)  # last: with it the corpus stands
     return facts
@@ -105,11 +102,20 @@ def _stages(run: _Runner, units: list[Unit], *, keep_tokenizer: bool | None) -> 
         read_json(context.root / documents.NAME / f"{unit.name}.counts.json")["kept"][0]
         for unit in units
     ):
+        _prune_all(run)  # all of them may have been withdrawn
         raise UserError(f"{recipe.name}: no document stayed; see {context.root / REMOVED}")
     stays = _tokenizer_that_stays(context.root, tokens.training_key(recipe, kept), keep_tokenizer)
     tokenizer = run(tokens.tokenizer_stage(recipe, kept, stays))
     pieces = run(tokens.pieces_stage(kept, tokenizer["all"]))
     run(tokens.shards_stage(pieces, kept))
+
+
+def _prune_all(run: _Runner) -> None:
+    """Remove sources that are gone, units that are no more, drafts of a build that was killed."""
+    root = run.context.root
+    if run.context.recipe.executor.node == 0:
+        prune(root, run.done, _PRUNED)
+        prune_tokens(root / TOKENS, run.done.get(tokens.SHARDS, {}))
 
 
 def _tokenizer_that_stays(root: Path, asked: str, keep: bool | None) -> str:
