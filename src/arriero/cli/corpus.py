@@ -12,6 +12,9 @@ from typing import Any, get_origin
 from arriero.cli.verbs import Parser, Verbs
 from arriero.records import UserError
 
+# Bad files of a source that are named at the end of a build.
+_MOST_NOTES = 20
+
 
 def add_verbs(verbs: Verbs) -> None:
     """Add them."""
@@ -149,12 +152,15 @@ def _print_summary(facts: dict[str, Any], root: Path) -> None:
             f"{name}: {source['kept']['documents']:,} of {source['read']['documents']:,} "
             f"documents, {source['tokens']:,} tokens, {share}"
         )
-        for problem in source["problems"]:
+        problems = source["problems"]
+        for problem in problems[:_MOST_NOTES]:
             places = ", ".join(map(str, problem["places"]))
             where = f"{name}/{problem['file']}" + (f":{places}" if places else "")
             detail = f" ({problem['detail']})" if problem["detail"] else ""
             print(f"note: {where}: {problem['count']:,} {problem['reason']}{detail}",
                   file=sys.stderr)  # fmt: skip
+        if (more := len(problems) - _MOST_NOTES) > 0:
+            print(f"note: {name}: {more:,} more; {root / 'build.json'} has all", file=sys.stderr)
     print(f"Corpus: {root}\nHash:   {facts['hash']}")
 
 
