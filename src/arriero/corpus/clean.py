@@ -36,7 +36,8 @@ def stage(units: Sequence[Unit], recipe: CorpusRecipe, root: Path) -> Stage:
     Raises:
         UserError: a list of excluded sites cannot be read.
     """
-    shared = read_sites(recipe.excluded_sites, recipe.excluded_site_files)
+    # Once and not for each unit: a list may hold millions.
+    shared = hash_of(sorted(read_sites(recipe.excluded_sites, recipe.excluded_site_files)))
     extractor = extractor_name(recipe.normalise.extract)
     withdrawn = withdrawn_ids(root)
     keys: dict[str, str] = {}
@@ -45,7 +46,7 @@ def stage(units: Sequence[Unit], recipe: CorpusRecipe, root: Path) -> Stage:
         how = source.model_dump(exclude={"paths", "weight", "rules"})
         files = [[file.name, file.format, file.digest, file.problem] for file in unit.files]
         keys[unit.name] = hash_of(
-            NAME, unit.source, how, files, sorted(shared), extractor, recipe.strict,
+            NAME, unit.source, how, files, shared, extractor, recipe.strict,
             recipe.max_line_megabytes, recipe.normalise.model_dump(),
             recipe.rules_of(unit.source).model_dump(), recipe.identifiers.model_dump(),
             sorted(withdrawn_of(unit, withdrawn)),
