@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,24 @@ def test_bad_files_are_counted_and_named(tmp_path: Path, build_here: Build) -> N
     assert row["places"] == [5]
 
 
+def test_names_that_are_no_utf8(tmp_path: Path, build_here: Build) -> None:
+    """Of files and in addresses: they are read, told apart, and written as they can be."""
+    rng, folder = random.Random(10), tmp_path / "in"
+    folder.mkdir()
+    for byte in (b"\xfe", b"\xff"):
+        try:
+            Path(os.fsdecode(os.fsencode(folder) + b"/" + byte + b".txt")).write_text(prose(rng))
+        except OSError:
+            pytest.skip("this file system has names in UTF-8 only")
+    row = {"text": prose(rng), "url": "http://x.example/\ud800"}
+    (folder / "rows.jsonl").write_text(json.dumps(row))
+    build_here(recipe_of({"s": {"paths": [str(folder)]}}))
+    kept = list(reading.kept_documents(tmp_path / "corpus"))
+    assert [one.file for one in kept] == ["rows.jsonl", "\\udcfe.txt", "\\udcff.txt"]
+    assert kept[0].url == "http://x.example/\\ud800"
+    assert len({one.id for one in kept}) == 3
+
+
 @pytest.mark.parametrize("name", ["cut.jsonl.gz", "latin.jsonl", "empty.jsonl", "no.parquet"])
 def test_strict_ends_at_the_first_and_leaves_no_result(
     tmp_path: Path, build_here: Build, name: str
@@ -284,6 +303,26 @@ def test_another_input_and_a_source_less_leave_nothing_old(
     assert {one.source for one in reading.kept_documents(corpus)} == {"big"}
 
 
+def test_a_file_that_is_called_otherwise_brings_no_copy_back(
+    tmp_path: Path, build_here: Build
+) -> None:
+    """Ids change with the name, and texts and places do not: decisions go by ids."""
+    rng = random.Random(8)
+    texts = [prose(rng) for _ in range(3)]
+    rows = [{"text": text} for text in (*texts, *(f"{text} more" for text in texts))]
+    write_lines(tmp_path / "a" / "a.jsonl", rows[:3])
+    copies = write_lines(tmp_path / "b" / "b.jsonl", rows)
+    recipe = recipe_of({name: {"paths": [str(tmp_path / name)]} for name in ("a", "b")})
+    before = build_here(recipe)["sources"]["b"]["removed"]
+    assert {rule: one["documents"] for rule, one in before.items()} == {
+        "exact_duplicate": 3,
+        "near_duplicate": 3,
+    }
+    copies.rename(tmp_path / "b" / "c.jsonl")
+    assert build_here(recipe)["sources"]["b"]["removed"] == before
+    assert len(list(reading.kept_documents(tmp_path / "corpus"))) == 3
+
+
 def test_identifiers_are_measured_and_masked(tmp_path: Path, build_here: Build) -> None:
     text = f"{prose(random.Random(7))} Write to ann@example.org, or call (555) 123-4567."
     path = write_lines(tmp_path / "a.jsonl", [{"text": text}])
@@ -300,6 +339,29 @@ def test_identifiers_are_measured_and_masked(tmp_path: Path, build_here: Build) 
     row = json.loads(_lines(tmp_path / "corpus" / "documents" / "s" / "00000.jsonl.zst")[0])
     assert row["kept"][0] == "masked email"
     assert row["kept"][-1] == "near_duplicates"
+
+
+def test_what_is_removed_is_masked_too(tmp_path: Path, build_here: Build) -> None:
+    texts = ["Write to ann@example.org", f"{prose(random.Random(12))} bob@example.org" * 3]
+    path = write_lines(tmp_path / "a.jsonl", [{"text": text} for text in texts])
+    rules = {"phrases": ["bob@example.org"]}
+    recipe = recipe_of({"s": {"paths": [str(path)]}}, rules=rules, identifiers={"mask": "email"})
+    build_here(recipe)
+    removed = list(reading.removed_documents(tmp_path / "corpus"))
+    assert [(one.rule, one.detail) for one in removed] == [
+        ("too_short", "3 words"),
+        ("phrases", "'<email>'"),
+    ]
+    assert not any("@" in one.document.text for one in removed)
+    assert "@example" not in (tmp_path / "corpus" / "01-clean/s/00000.counts.json").read_text()
+
+
+def test_what_was_not_asked_is_not_said_to_be_passed(tmp_path: Path, build_here: Build) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [{"text": prose(random.Random(11))}])
+    for near in (False, True):
+        build_here(recipe_of({"s": {"paths": [str(path)]}}, duplicates={"near": near}))
+        row = json.loads(_lines(tmp_path / "corpus" / "documents" / "s" / "00000.jsonl.zst")[0])
+        assert ("near_duplicates" in row["kept"], "exact_duplicates" in row["kept"]) == (near, True)
 
 
 def test_only_one_process_works_in_a_corpus(tmp_path: Path) -> None:

@@ -85,6 +85,21 @@ def test_what_is_wrong_is_said_in_a_line(
     assert len(said.splitlines()) == 1
 
 
+def test_of_very_many_bad_files_some_are_named(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(50):
+        (tmp_path / "many" / f"{number:02d}.png").parent.mkdir(exist_ok=True)
+        (tmp_path / "many" / f"{number:02d}.png").write_bytes(b"\x89")
+    write_lines(tmp_path / "many" / "a.jsonl", [{"text": prose(random.Random(1))}])
+    recipe.write_text(f"{recipe.read_text()}[sources.c]\npaths = ['{tmp_path / 'many'}']\n")
+    assert main(["corpus", "build", str(recipe), "--run", str(tmp_path / "out")]) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: c")]
+    assert notes[0] == "note: c/00.png: 1 no known format"
+    assert notes[20:] == [f"note: c: 30 more; {tmp_path / 'out' / 'build.json'} has all"]
+    assert len(reading.read_build(tmp_path / "out")["sources"]["c"]["problems"]) == 50
+
+
 def test_a_folder_of_the_embedded_world(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -111,6 +111,28 @@ def test_two_nodes(recipe: Path, expected: str, tmp_path: Path) -> None:
     assert bytes_of(corpus) == expected
 
 
+def test_a_unit_that_fails_on_one_node_ends_the_others(tmp_path: Path) -> None:
+    """Also one that comes later: it does not take back what the first one has said."""
+    dumps = tmp_path / "dumps"
+    rng = random.Random(1)
+    for name in ("0", "1"):
+        write_lines(dumps / f"{name}.jsonl", [{"text": prose(rng)}])
+    (dumps / "0.jsonl").write_text("no JSON\n")
+    path = tmp_path / "r.toml"
+    sources = {"a": {"paths": [str(dumps)]}}
+    path.write_text(recipe_text(recipe_of(sources, unit_megabytes=0.0001, strict=True)))
+    corpus = tmp_path / "corpus"
+    keys = ("--executor.nodes", "2", "--executor.tasks", "2", "--executor.node")
+    first = start(path, corpus, *keys, "0")
+    error = corpus / "01-clean" / "errors" / "a" / "00000.json"
+    while first.poll() is None and not error.exists():
+        time.sleep(0.01)
+    second = start(path, corpus, *keys, "1")
+    for node in (first, second):
+        assert "0.jsonl:1: not JSON" in said_by(node, 60)
+        assert node.returncode == 2
+
+
 def test_ray(recipe: Path, expected: str, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     finish(start(recipe, corpus, "--executor.kind", "ray", "--executor.workers", "2"))
@@ -205,7 +227,7 @@ SRUN = """#!/bin/sh
 while [ "${1#-}" != "$1" ]; do [ "$1" = -n ] && shift; shift; done
 exec "$@"
 """
-SQUEUE = "#!/bin/sh\nexit 1\n"
+SQUEUE = "#!/bin/sh\necho slurm_load_jobs error: Invalid job id specified >&2\nexit 1\n"
 SCONTROL = "#!/bin/sh\necho localhost\n"
 COMMANDS = {"sbatch": SBATCH, "srun": SRUN, "squeue": SQUEUE, "scontrol": SCONTROL}
 
@@ -226,6 +248,26 @@ def test_slurm(recipe: Path, expected: str, tmp_path: Path) -> None:
     assert bytes_of(corpus) == expected
     # Two tasks of each of seven stages, one of the three that have a single unit.
     assert (folder / "sbatch.log").read_text().count("Starting data processing job") == 17
+
+
+def test_a_scheduler_too_busy_to_answer_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from arriero.corpus import executors
+    from arriero.records import UserError
+
+    squeue, count = tmp_path / "squeue", tmp_path / "count"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(executors, "_SQUEUE_SECONDS", 0.0)
+    busy = f"#!/bin/sh\necho x >> {count}\n[ $(wc -l < {count}) -gt 3 ] && echo 7 RUNNING && exit\n"
+    squeue.write_text(f"{busy}echo Socket timed out >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    assert executors._is_queued("7")
+    squeue.write_text("#!/bin/sh\necho Socket timed out >&2\nexit 1\n")
+    with pytest.raises(UserError, match=r"squeue does not answer \(Socket timed out\)"):
+        executors._is_queued("7")
+    squeue.write_text(SQUEUE)
+    assert not executors._is_queued("7")
 
 
 def test_no_cluster_is_said_in_a_line(recipe: Path, tmp_path: Path) -> None:

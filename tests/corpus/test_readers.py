@@ -225,6 +225,34 @@ def test_broken_warc(tmp_path: Path) -> None:
     assert len(problems(read(other))) == 1
 
 
+@pytest.mark.parametrize("ending", [".warc", ".warc.gz"])
+def test_a_warc_that_is_cut_is_named_and_no_half_page_read(tmp_path: Path, ending: str) -> None:
+    """Wherever it is cut but where nothing tells, such as between two records."""
+    texts_of = [" ".join(f"{number * n}" for n in range(20)) for number in (7, 9)]
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"
+    records = [record("response", "http://a.example/", head + t.encode()) for t in texts_of]
+    if ending == ".warc.gz":
+        records = [gzip.compress(one) for one in records]
+    path = tmp_path / f"a{ending}"
+    first, whole = len(records[0]), b"".join(records)
+    unseen = 0
+    for cut in range(first + 1, len(whole) - 8):
+        path.write_bytes(whole[:cut])
+        items = read(path)
+        assert texts(items) in (texts_of[:1], texts_of)
+        unseen += not problems(items) and len(texts(items)) == 1
+    # Within the number of bytes of a record, or before gzip gives a line of it.
+    assert unseen < (8 if ending == ".warc" else 80)
+
+
+@pytest.mark.parametrize("charset", ["undefined", "none-such", "ascii; q=1"])
+def test_a_strange_charset_ends_nothing(tmp_path: Path, charset: str) -> None:
+    path = tmp_path / "a.warc"
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset={charset}\r\n\r\n".encode()
+    path.write_bytes(2 * record("response", "http://a.example/", head + "wörter".encode()))
+    assert read(path) == [Found("wörter", number, "http://a.example/") for number in (1, 2)]
+
+
 def test_prose_is_cut_between_paragraphs(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"one\n\ntwo two\n\nbad \xff line\nthree\n\0\n")
@@ -283,6 +311,58 @@ def test_zip(tmp_path: Path) -> None:
         Problem("a text that is no string", "in/rows.jsonl:2"),
         Problem("a path in an archive that leads out of it", "../up.txt"),
     ]
+
+
+def tar(path: Path, members: dict[str, bytes] | list[tuple[str, bytes]]) -> bytes:
+    """Writes a plain tar and returns its bytes."""
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items() if isinstance(members, dict) else members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("damage", "left"),
+    [
+        (lambda whole: whole[:1024] + b"\xff" + whole[1025:], 1),  # the second header
+        (lambda whole: whole[:2048], 2),  # cut between two members
+        (lambda whole: whole[:2100], 2),  # in a header
+        (lambda whole: whole[:1540], 1),  # in the second text
+    ],
+)
+def test_a_damaged_tar_is_named(tmp_path: Path, damage: Any, left: int) -> None:
+    path = tmp_path / "a.tar"
+    whole = tar(path, {f"{number}.txt": b"words" for number in range(4)})
+    assert len(texts(read(path))) == 4
+    path.write_bytes(damage(whole))
+    items = read(path)
+    assert problems(items) == [("not readable whole", 0)]
+    assert texts(items) == ["words"] * left
+
+
+def test_names_in_a_tar(tmp_path: Path) -> None:
+    """Two of one name are two documents; one that is no UTF-8, or none, does not end anything."""
+    path = tmp_path / "a.tar"
+    tar(path, [(".", b"x"), ("a.txt", b"one"), ("a.txt", b"two"), ("caf\udce9.txt", b"three")])
+    assert read(path) == [
+        Problem("no known format", "."),
+        Found("one", "a.txt:1"),
+        Found("two", "a.txt#2:1"),
+        Found("three", "caf\\udce9.txt:1"),
+    ]
+
+
+def test_a_damaged_member_of_a_zip_leaves_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(3):
+            archive.writestr(f"{number}.txt", f"text {number}")
+    path.write_bytes(path.read_bytes().replace(b"text 1", b"text 7", 1))
+    items = read(path)
+    assert problems(items) == [("not readable whole", "1.txt")]
+    assert {"text 0", "text 2"} <= set(texts(items))
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.zip"])

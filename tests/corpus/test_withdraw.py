@@ -12,6 +12,8 @@ import zstandard
 from arriero.corpus import withdraw as module
 from arriero.corpus.build import build
 from arriero.corpus.reading import kept_documents, removed_documents
+from arriero.corpus.recipe import recipe_text
+from arriero.corpus.stages import Context, Stage
 from arriero.corpus.withdraw import Wanted, withdraw
 from arriero.corpus.withdrawn import add_withdrawn
 from arriero.records import UserError
@@ -126,7 +128,7 @@ def test_the_same_as_a_build_without_it(tmp_path: Path) -> None:
     secret = next(one for one in kept_documents(corpus) if SECRET in one.text)
     go(corpus, ids=[secret.id])
     other = tmp_path / "other"
-    add_withdrawn(other, {"a/00000": [secret.id]})
+    add_withdrawn(other, {"a/0.jsonl": [secret.id]})
     recipe = module.load_corpus_recipe(corpus / "recipe.toml")
     model = {"model": str(corpus / "08-tokenizer" / "model"), "vocab_size": 320}
     recipe = recipe.model_validate(recipe.model_dump() | {"tokenizer": model})
@@ -153,6 +155,103 @@ def test_only_what_changed_is_done_again(tmp_path: Path) -> None:
     recipe = module.load_corpus_recipe(corpus / "recipe.toml")
     build(recipe, corpus, lambda line: None)
     assert all(one.url != "http://p.example/1" for one in kept_documents(corpus))
+    # Nor does it change the tokenizer, whose ids a model knows; further documents do.
+    model = corpus / "08-tokenizer" / "model" / "tokenizer.model"
+    assert model.read_bytes() == tokenizer
+    ((gone, *_),) = module.withdrawn_ids(corpus).values()
+    withdraw(corpus, Wanted(ids=frozenset([gone])), lambda line: None, retrain_tokenizer=True)
+    assert model.read_bytes() != tokenizer
+    tokenizer = model.read_bytes()
+    build(recipe, corpus, lambda line: None)
+    assert model.read_bytes() == tokenizer
+    write_lines(tmp_path / "c" / "2.jsonl", [{"text": prose(random.Random(5), 300)}])
+    build(recipe, corpus, lambda line: None)
+    assert model.read_bytes() != tokenizer
+
+
+def test_what_is_withdrawn_stays_out_when_units_are_cut_anew(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path)
+    go(corpus, urls=["http://p.example/1"])
+    rows = [{"text": prose(random.Random(9))}]
+    write_lines(tmp_path / "a" / "00.jsonl", rows)  # before the others, in a unit of its own
+    recipe = module.load_corpus_recipe(corpus / "recipe.toml")
+    facts = build(recipe, corpus, lambda line: None)
+    assert facts["sources"]["a"]["withdrawn"] == 1
+    assert facts["sources"]["a"]["files"] == 3
+    assert all(one.url != "http://p.example/1" for one in kept_documents(corpus))
+    facts = build(recipe.model_copy(update={"unit_megabytes": 64.0}), corpus, lambda line: None)
+    assert facts["sources"]["a"]["withdrawn"] == 1
+    assert all(one.url != "http://p.example/1" for one in kept_documents(corpus))
+
+
+def test_a_source_that_goes_whole_leaves_no_tokens(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path)
+    arrays = corpus / "tokens" / "a" / "suffixes"
+    arrays.mkdir()
+    go(corpus, licenses=["licence c"])
+    assert sorted(path.name for path in (corpus / "tokens").iterdir() if path.is_dir()) == [
+        "a",
+        "b",
+    ]
+    assert arrays.is_dir()
+    # And where no tokens are made any more, none of before are left.
+    recipe = module.load_corpus_recipe(corpus / "recipe.toml", {"tokenizer.model": ""})
+    build(recipe, corpus, lambda line: None)
+    assert not (corpus / "tokens").exists()
+    assert not list((corpus / "09-tokens").rglob("*.npy"))
+
+
+def test_where_all_goes_no_tokens_are_left(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path)
+    with pytest.raises(UserError, match="no document stayed"):
+        go(corpus, licenses=[f"licence {name}" for name in "abc"])
+    assert not (corpus / "tokens").exists()
+    assert not list((corpus / "09-tokens").rglob("*.npy"))
+
+
+def test_a_page_that_quotes_documents_goes(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path)
+    for name in ("report.html", "analyses.json"):
+        (corpus / name).write_text(SECRET)
+    said = go(corpus, files=["a/0.jsonl", "b/0.jsonl"])
+    assert holding(corpus, SECRET) == []
+    assert any(line.startswith("report.html quotes documents and is gone") for line in said)
+
+
+def test_a_withdrawal_that_was_killed_goes_on_when_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = corpus_of(tmp_path)
+
+    def die_at_07(context: Context, stage: Stage) -> None:
+        if stage.name == "07-documents":
+            raise KeyboardInterrupt
+        in_this_process(context, stage)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("arriero.corpus.build._executor", lambda: die_at_07)
+        with pytest.raises(KeyboardInterrupt):
+            go(corpus, sites=["p.example"])
+    go(corpus, sites=["p.example"])
+    assert [one.source for one in kept_documents(corpus)] == ["a", "b", "b", "b", "c", "c"]
+    with pytest.raises(UserError, match=r"of the site p\.example"):
+        go(corpus, sites=["p.example"])
+
+
+def test_one_machine_withdraws_from_what_several_built(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path)
+    recipe = module.load_corpus_recipe(corpus / "recipe.toml", {"executor.nodes": 2})
+    (corpus / "recipe.toml").write_text(recipe_text(recipe))
+    asked: list[int] = []
+
+    def execute(context: Context, stage: Stage) -> None:
+        asked.append(context.recipe.executor.nodes)
+        in_this_process(context, stage)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arriero.corpus.build._executor", lambda: execute)
+        go(corpus, urls=["http://p.example/1"])
+    assert set(asked) == {1}
 
 
 def test_what_cannot_be_withdrawn(tmp_path: Path) -> None:
@@ -162,8 +261,17 @@ def test_what_cannot_be_withdrawn(tmp_path: Path) -> None:
         go(corpus, ids=["0123", before[0]])
     with pytest.raises(UserError, match="name ids"):
         go(corpus)
-    with pytest.raises(UserError, match="no document is meant"):
+    with pytest.raises(UserError, match="of the license none"):
         go(corpus, licenses=["none"])
+    with pytest.raises(UserError, match="of the file x, and none by 1 more"):
+        go(
+            corpus,
+            urls=["http://p.example/1", "http://p.example/7"],
+            files=["x"],
+            sites=["p.example"],
+        )
+    with pytest.raises(UserError, match="--url is empty"):
+        go(corpus, urls=[""])
     with pytest.raises(UserError, match="is no built corpus"):
         go(tmp_path / "none", ids=["x"])
     (tmp_path / "a" / "0.jsonl").unlink()

@@ -109,3 +109,14 @@ def test_weights_and_epochs(built: Built) -> None:
     assert sum(one["share"] for one in mixes.values()) == pytest.approx(1)
     assert mixes["chronicle"]["weight"] == pytest.approx(0.3)
     assert all(one["epochs"] <= 4 for one in mixes.values())
+
+
+def test_what_was_drawn_before_leaves_nothing(tmp_path: Path) -> None:
+    write_dumps(tmp_path / "a", 120)
+    write_dumps(tmp_path / "a", 400)
+    write_dumps(tmp_path / "b", 400)
+    files = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+        for folder in (tmp_path / "a", tmp_path / "b")
+    ]
+    assert files[0] == files[1]

@@ -13,6 +13,9 @@ from arriero.cli.keys import add_keys
 from arriero.cli.verbs import Verbs
 from arriero.records import UserError
 
+# Bad files of a source that are named at the end of a build.
+_MOST_NOTES = 20
+
 
 def add_verbs(verbs: Verbs) -> None:
     """Add them."""
@@ -84,12 +87,13 @@ def _build(options: argparse.Namespace) -> None:
 def _withdraw(options: argparse.Namespace) -> None:
     with _extra():
         from arriero.corpus.withdraw import Wanted, withdraw
+        from arriero.data.files import read_text_lines
 
     ids = [*options.ids]
     if options.listed is not None:
         if not options.listed.is_file():
             raise UserError(f"{options.listed}: no such file of ids")
-        lines = options.listed.read_text(encoding="utf-8").splitlines()
+        lines = (line for _, line in read_text_lines(options.listed))
         ids += [word for line in lines if (word := line.partition("#")[0].strip())]
     wanted = Wanted(
         frozenset(ids), frozenset(options.url), frozenset(options.site),
@@ -128,7 +132,8 @@ def _print_summary(facts: dict[str, Any], root: Path) -> None:
             f"{name}: {source['kept']['documents']:,} of {source['read']['documents']:,} "
             f"documents, {source['tokens']:,} tokens, {share}"
         )
-        for problem in source["problems"]:
+        problems = source["problems"]
+        for problem in problems[:_MOST_NOTES]:
             places = ", ".join(map(str, problem["places"]))
             where = f"{name}/{problem['file']}" + (f":{places}" if places else "")
             detail = f" ({problem['detail']})" if problem["detail"] else ""
@@ -141,6 +146,8 @@ def _print_summary(facts: dict[str, Any], root: Path) -> None:
                 "went, and rules are set by --rules.NAME",
                 file=sys.stderr,
             )
+        if (more := len(problems) - _MOST_NOTES) > 0:
+            print(f"note: {name}: {more:,} more; {root / 'build.json'} has all", file=sys.stderr)
     print(f"Corpus: {root}\nHash:   {facts['hash']}")
 
 

@@ -15,10 +15,25 @@ from arriero.corpus.config import CorpusRecipe
 from arriero.corpus.listing import Unit, list_units
 from arriero.corpus.reading import BUILD, DOCUMENTS, REMOVED, TOKENS
 from arriero.corpus.recipe import recipe_text, resolved
-from arriero.corpus.stages import LISTING, Context, Execute, Outputs, Say, prune, run_stage
+from arriero.corpus.stages import (
+    LISTING,
+    Context,
+    Execute,
+    Outputs,
+    Say,
+    prune,
+    prune_tokens,
+    run_stage,
+)
 from arriero.corpus.storage import hash_of, read_json, whole, write_json
 from arriero.corpus.weights import mix
 from arriero.records import UserError
+
+# All but the tokenizer's: models know its ids.
+_PRUNED = (
+    DOCUMENTS, REMOVED, clean.NAME, signatures.NAME, buckets.EXACT, buckets.BANDS, candidates.NAME,
+    decide.NAME, documents.NAME, tokens.PIECES, tokens.SHARDS,
+)  # fmt: skip
 
 
 def build(
@@ -27,14 +42,15 @@ def build(
     say: Say,
     *,
     execute: Execute | None = None,
-    keep_tokenizer: bool = False,
+    keep_tokenizer: bool | None = None,
     listed: bool = False,
 ) -> dict[str, Any]:
     """Build a corpus in `root`; what stands already is not done again. Returns build.json.
 
     Args:
         execute: does the units of a stage; the recipe's executor where none is given.
-        keep_tokenizer: one that was trained before stays, though the documents are others.
+        keep_tokenizer: whether one that was trained before stays, though the documents are others;
+            None where that was said of these documents before.
         listed: take the inputs as they were found before, without looking at them again.
 
     Raises:
@@ -50,12 +66,9 @@ def build(
         run = _Runner(context, execute or _executor(), say)
         _stages(run, units, keep_tokenizer=keep_tokenizer)
         facts = _facts(context, units, run.done)
-        write_json(root / BUILD, facts)
+        _prune_all(run)
         _mix_file(context, facts)
-        # Sources that are gone, units that are no more, drafts of a build that was killed.
-        folders = [DOCUMENTS, REMOVED, clean.NAME, candidates.NAME, signatures.NAME]
-        if recipe.executor.node == 0:
-            prune(root, run.done, folders)
+        write_json(root / BUILD, facts)  # last: with it the corpus stands
     return facts
 
 
@@ -71,7 +84,7 @@ class _Runner:
         return self.done[stage.name]
 
 
-def _stages(run: _Runner, units: list[Unit], *, keep_tokenizer: bool) -> None:
+def _stages(run: _Runner, units: list[Unit], *, keep_tokenizer: bool | None) -> None:
     context, recipe = run.context, run.context.recipe
     config = recipe.duplicates
     cleaned = run(clean.stage(units, recipe, context.root))
@@ -81,21 +94,42 @@ def _stages(run: _Runner, units: list[Unit], *, keep_tokenizer: bool) -> None:
     if config.near:
         bands = run(buckets.bands_stage({**signed, "first": exact["all"]}, config))
         found = run(candidates.stage(cleaned, {**bands, "exact": exact["all"]}, config))
-    decided = run(decide.stage(found, exact, config))
-    kept = run(documents.stage(cleaned, decided["all"]))
+    decided = run(decide.stage(found, exact, signed, config))
+    kept = run(documents.stage(cleaned, decided["all"], config))
     if not recipe.tokenizer.model:
         return
     if not any(
         read_json(context.root / documents.NAME / f"{unit.name}.counts.json")["kept"][0]
         for unit in units
     ):
+        _prune_all(run)  # all of them may have been withdrawn
         raise UserError(f"{recipe.name}: no document stayed; see {context.root / REMOVED}")
-    known = read_json(context.root / tokens.TOKENIZER / "units" / "all.json") or {}
-    tokenizer = run(
-        tokens.tokenizer_stage(recipe, kept, known.get("key", "") if keep_tokenizer else "")
-    )
+    stays = _tokenizer_that_stays(context.root, tokens.training_key(recipe, kept), keep_tokenizer)
+    tokenizer = run(tokens.tokenizer_stage(recipe, kept, stays))
     pieces = run(tokens.pieces_stage(kept, tokenizer["all"]))
     run(tokens.shards_stage(pieces, kept))
+
+
+def _prune_all(run: _Runner) -> None:
+    """Remove sources that are gone, units that are no more, drafts of a build that was killed."""
+    root = run.context.root
+    if run.context.recipe.executor.node == 0:
+        prune(root, run.done, _PRUNED)
+        prune_tokens(root / TOKENS, run.done.get(tokens.SHARDS, {}))
+
+
+def _tokenizer_that_stays(root: Path, asked: str, keep: bool | None) -> str:
+    """The key of one that was trained before and stays; "" where it is trained if it is another.
+
+    That it stays is written down, so that the next build of the same documents keeps it as well.
+    """
+    standing = (read_json(root / tokens.TOKENIZER / "units" / "all.json") or {}).get("key", "")
+    path = root / tokens.TOKENIZER / "stays.json"
+    if keep is None:
+        keep = (read_json(path) or {}).get(asked) == standing
+    elif standing:
+        write_json(path, {asked: standing} if keep else {})
+    return standing if keep else ""
 
 
 def _listing(recipe: CorpusRecipe, root: Path, *, listed: bool) -> list[Unit]:

@@ -12,7 +12,7 @@ from arriero.corpus.buckets import Numbers, read_bands, read_limits
 from arriero.corpus.config import DuplicatesConfig
 from arriero.corpus.shingles import Hashes, shingle_set
 from arriero.corpus.stages import Context, Outputs, Stage
-from arriero.corpus.storage import hash_of, read_array, read_rows, write_array
+from arriero.corpus.storage import array_writer, hash_of, read_array, read_rows, write_array
 
 NAME = "05-candidates"
 
@@ -37,20 +37,19 @@ def collect(context: Context, name: str) -> list[Path]:
     bands = [band[1] for band in read_bands(context)]
     wanted = np.unique(np.concatenate(bands)) if bands else np.zeros(0, np.int64)
     wanted = wanted[(wanted >= begin) & (wanted < end)]
-    sets: list[Hashes] = [np.zeros(0, np.uint64)]
     chosen = set((wanted - begin).tolist())
-    if chosen:
-        for number, row in enumerate(
-            read_rows(context.root / clean.NAME / f"{name}.kept.jsonl.zst")
-        ):
+    sizes = [0]
+    numbers, starts, sets = (Path(NAME, f"{name}.{p}.npy") for p in ("numbers", "starts", "sets"))
+    with array_writer(context.root / sets, np.uint64) as write:
+        rows = read_rows(context.root / clean.NAME / f"{name}.kept.jsonl.zst") if chosen else ()
+        for number, row in enumerate(rows):
             if number in chosen:
-                sets.append(shingle_set(row["text"], context.recipe.duplicates.ngram))
-    starts = np.cumsum([len(one) for one in sets], dtype=np.int64)
-    parts = {"numbers": wanted.astype(np.int64), "starts": starts, "sets": np.concatenate(sets)}
-    paths = [Path(NAME, f"{name}.{part}.npy") for part in parts]
-    for path, array in zip(paths, parts.values(), strict=True):
-        write_array(context.root / path, array)
-    return paths
+                found = shingle_set(row["text"], context.recipe.duplicates.ngram)
+                write(found)
+                sizes.append(len(found))
+    write_array(context.root / numbers, wanted.astype(np.int64))
+    write_array(context.root / starts, np.cumsum(sizes, dtype=np.int64))
+    return [numbers, starts, sets]
 
 
 class ShingleSets:

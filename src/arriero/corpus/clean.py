@@ -15,13 +15,13 @@ from arriero.corpus.html import extractor_name
 from arriero.corpus.identifiers import mask_identifiers
 from arriero.corpus.listing import Unit
 from arriero.corpus.normalise import normalised
-from arriero.corpus.readers.items import Found, Problem
+from arriero.corpus.readers.items import Found, Problem, printable
 from arriero.corpus.readers.reading import read_file
 from arriero.corpus.rules import RULES, objection
 from arriero.corpus.sites import excluding, read_sites
 from arriero.corpus.stages import Context, Stage
 from arriero.corpus.storage import hash_of, row_writer, write_json
-from arriero.corpus.withdrawn import withdrawn_ids
+from arriero.corpus.withdrawn import withdrawn_ids, withdrawn_of
 from arriero.records import UserError
 
 NAME = "01-clean"
@@ -36,7 +36,8 @@ def stage(units: Sequence[Unit], recipe: CorpusRecipe, root: Path) -> Stage:
     Raises:
         UserError: a list of excluded sites cannot be read.
     """
-    shared = read_sites(recipe.excluded_sites, recipe.excluded_site_files)
+    # Once and not for each unit: a list may hold millions.
+    shared = hash_of(sorted(read_sites(recipe.excluded_sites, recipe.excluded_site_files)))
     extractor = extractor_name(recipe.normalise.extract)
     withdrawn = withdrawn_ids(root)
     keys: dict[str, str] = {}
@@ -45,10 +46,10 @@ def stage(units: Sequence[Unit], recipe: CorpusRecipe, root: Path) -> Stage:
         how = source.model_dump(exclude={"paths", "weight", "rules"})
         files = [[file.name, file.format, file.digest, file.problem] for file in unit.files]
         keys[unit.name] = hash_of(
-            NAME, unit.source, how, files, sorted(shared), extractor, recipe.strict,
+            NAME, unit.source, how, files, shared, extractor, recipe.strict,
             recipe.max_line_megabytes, recipe.normalise.model_dump(),
             recipe.rules_of(unit.source).model_dump(), recipe.identifiers.model_dump(),
-            sorted(withdrawn.get(unit.name, ())),
+            sorted(withdrawn_of(unit, withdrawn)),
         )  # fmt: skip
     return Stage(NAME, clean, keys)
 
@@ -67,7 +68,7 @@ def clean(context: Context, name: str) -> list[Path]:
     unit, recipe = context.unit(name), context.recipe
     source = recipe.sources[unit.source]
     sites = read_sites((*recipe.excluded_sites, *source.excluded_sites), recipe.excluded_site_files)
-    withdrawn = withdrawn_ids(context.root).get(name, frozenset())
+    withdrawn = withdrawn_of(unit, withdrawn_ids(context.root))
     paths = {part: Path(NAME, f"{name}.{part}.jsonl.zst") for part in ("kept", "removed")}
     counts, rules = Counts(), recipe.rules_of(unit.source)
     with (
@@ -148,7 +149,7 @@ def _row(item: Found, source: str, license: str, file: str) -> dict[str, Any]:
         "license": license,
         "file": file,
         "place": item.place,
-        "url": item.url,
+        "url": printable(item.url),
     }
 
 
@@ -179,6 +180,11 @@ def _judge(
     counts.changed.update(changes)
     rule, detail = objection(row["text"], rules)
     if rule:
+        # What is removed is kept to be looked at, and a rule may quote it.
+        row["text"], detail = (
+            mask_identifiers(text, recipe.identifiers.mask)[0] if recipe.identifiers.mask else text
+            for text in (row["text"], detail)
+        )
         _remove(row, rule, detail, size, counts)
         row.update(rule=rule, detail=detail)
         return False

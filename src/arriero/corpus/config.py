@@ -69,7 +69,10 @@ class NormaliseConfig(_Keys):
 
 
 class RulesConfig(_Keys):
-    """Thresholds of the quality rules; 0 turns a `min` or `max` off."""
+    """Thresholds of the quality rules.
+
+    0 turns a `min` off, and a `max` of words, of their length and of symbols; 1 any other `max`.
+    """
 
     min_words: int = Field(default=50, ge=0, description="words of a document (Gopher)")
     max_words: int = Field(default=100_000, ge=0, description="words of a document (Gopher)")

@@ -26,10 +26,17 @@ Decisions = dict[str, tuple[str, str, float]]
 
 
 def stage(
-    found: Mapping[str, Outputs], exact: Mapping[str, Outputs], config: DuplicatesConfig
+    found: Mapping[str, Outputs],
+    exact: Mapping[str, Outputs],
+    signed: Mapping[str, Outputs],
+    config: DuplicatesConfig,
 ) -> Stage:
-    """One unit, for all documents."""
-    facts = [[dict(outputs) for outputs in part.values()] for part in (found, exact)]
+    """One unit, for all documents.
+
+    It follows from the signatures too: a file that is called otherwise gives its documents other
+    ids, and with the same texts in the same places nothing else would tell.
+    """
+    facts = [[dict(outputs) for outputs in part.values()] for part in (found, exact, signed)]
     return Stage(NAME, decide, {"all": hash_of(NAME, config.near, config.threshold, facts)})
 
 

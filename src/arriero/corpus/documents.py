@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from arriero.corpus import clean, decide
+from arriero.corpus.config import DuplicatesConfig
 from arriero.corpus.reading import DOCUMENTS, REMOVED
 from arriero.corpus.stages import Context, Outputs, Stage
 from arriero.corpus.storage import hash_of, read_json, read_rows, row_writer, write_json
@@ -13,10 +14,11 @@ from arriero.corpus.storage import hash_of, read_json, read_rows, row_writer, wr
 NAME = "07-documents"
 
 
-def stage(cleaned: Mapping[str, Outputs], decided: Outputs) -> Stage:
+def stage(cleaned: Mapping[str, Outputs], decided: Outputs, config: DuplicatesConfig) -> Stage:
     """A unit follows from its clean documents and from the decisions on them alone."""
+    facts = [config.exact, config.near]
     keys = {
-        name: hash_of(NAME, dict(outputs), decided[str(Path(decide.NAME, f"{name}.json"))])
+        name: hash_of(NAME, facts, dict(outputs), decided[str(Path(decide.NAME, f"{name}.json"))])
         for name, outputs in cleaned.items()
     }
     return Stage(NAME, part, keys)
@@ -27,6 +29,8 @@ def part(context: Context, name: str) -> list[Path]:
     root = context.root
     decisions: decide.Decisions = read_json(root / decide.NAME / f"{name}.json")
     kept, removed = (Path(folder, f"{name}.jsonl.zst") for folder in (DOCUMENTS, REMOVED))
+    config = context.recipe.duplicates
+    asked = ["exact_duplicates"] * config.exact + ["near_duplicates"] * config.near
     left = [0, 0]
     counts: dict[str, list[int]] = {}
     examples: dict[str, dict[str, str]] = {}
@@ -38,7 +42,7 @@ def part(context: Context, name: str) -> list[Path]:
             if decision is None:
                 left[0] += 1
                 left[1] += len(row["text"])
-                row["kept"] += ["exact_duplicates", "near_duplicates"]
+                row["kept"] += asked
                 keep(row)
                 continue
             rule, stayed, likeness = decision

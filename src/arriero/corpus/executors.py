@@ -32,7 +32,7 @@ from datatrove.pipeline.base import PipelineStep
 from loguru import logger
 
 from arriero.corpus.config import CorpusRecipe, ExecutorConfig
-from arriero.corpus.stages import Context, Stage, do_unit, is_standing
+from arriero.corpus.stages import Context, Stage, do_unit, failure_of, is_standing
 from arriero.corpus.storage import read_json
 from arriero.records import UserError
 
@@ -42,6 +42,7 @@ _WATCH_SECONDS = 0.5
 _RUNNING = "running"
 # A shared file system may show late what another machine wrote.
 _SHARED_SECONDS = 30.0
+_SQUEUE_TRIES, _SQUEUE_SECONDS = 20, 15.0
 
 
 class Units(PipelineStep):
@@ -93,6 +94,7 @@ def execute(context: Context, stage: Stage) -> None:
     elif config.kind == "slurm":
         _on_slurm(step, config, tasks, log)
     else:
+        _forget_failures(context, stage, tasks)
         _here(step, config, tasks, log)
     if config.nodes > 1 or config.kind == "slurm":
         seconds = config.node_timeout if config.nodes > 1 else _SHARED_SECONDS
@@ -107,17 +109,30 @@ def execute(context: Context, stage: Stage) -> None:
     shutil.rmtree(log, ignore_errors=True)
 
 
+def _own_tasks(config: ExecutorConfig, tasks: int) -> range:
+    """Those that this node does."""
+    return range(tasks * config.node // config.nodes, tasks * (config.node + 1) // config.nodes)
+
+
+def _forget_failures(context: Context, stage: Stage, tasks: int) -> None:
+    """Of units that this node is about to do; those of others may be of this very build."""
+    own = _own_tasks(context.recipe.executor, tasks)
+    for position, name in enumerate(stage.keys):
+        if position % tasks in own:
+            path = context.root / stage.name / "errors" / f"{name}.json"
+            path.unlink(missing_ok=True)
+
+
 def _here(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> None:
-    first = tasks * config.node // config.nodes
-    local = tasks * (config.node + 1) // config.nodes - first
-    if not local:
+    own = _own_tasks(config, tasks)
+    if not own:
         return
     executor = LocalPipelineExecutor(
         [step],
         tasks=tasks,
-        workers=min(config.workers, local),
-        local_tasks=local,
-        local_rank_offset=first,
+        workers=min(config.workers, len(own)),
+        local_tasks=len(own),
+        local_rank_offset=own.start,
         logging_dir=_fresh(log),
         skip_completed=False,
     )
@@ -249,11 +264,28 @@ def _on_slurm(step: Units, config: ExecutorConfig, tasks: int, log: Path) -> Non
 
 
 def _is_queued(job: str) -> bool:
-    """Whether Slurm still knows of tasks of the job that have not ended."""
-    done = subprocess.run(
-        ["squeue", "--noheader", "--jobs", job], capture_output=True, text=True, check=False
+    """Whether Slurm still knows of tasks of the job that have not ended.
+
+    A scheduler that is too busy to answer is asked again: only its word ends the wait.
+
+    Raises:
+        UserError: it has not answered for a long time.
+    """
+    why = ""
+    for _ in range(_SQUEUE_TRIES):
+        done = subprocess.run(
+            ["squeue", "--noheader", "--jobs", job], capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
+            return bool(done.stdout.strip())
+        if "invalid job id" in done.stderr.lower():
+            return False  # it forgets a job some minutes after its end
+        why = done.stderr.strip() or f"it ended with {done.returncode}"
+        time.sleep(_SQUEUE_SECONDS)
+    raise UserError(
+        f"squeue does not answer ({why}); the job {job} may still be at work: give the same "
+        "command again when it does"
     )
-    return done.returncode == 0 and bool(done.stdout.strip())
 
 
 def _await(context: Context, stage: Stage, seconds: float) -> int:
@@ -264,7 +296,7 @@ def _await(context: Context, stage: Stage, seconds: float) -> int:
         waiting = {
             name: key
             for name, key in waiting.items()
-            if not (folder / "errors" / f"{name}.json").exists()
+            if failure_of(folder, name, key) is None
             and is_standing(folder / "units" / f"{name}.json", key, context.root) is None
         }
         if not waiting or time.monotonic() > until:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from bisect import bisect
 from collections.abc import Collection
 
 _EMAIL = re.compile(
@@ -85,10 +86,13 @@ def _found(text: str) -> list[tuple[int, int, str]]:
     if "::" in text or text.count(":") > 6:
         found += [(*m.span(), "ip") for m in _IPV6.finditer(text) if _is_ip(m.group())]
     taken: list[tuple[int, int, str]] = []
-    for span in found:  # in the order of kinds: an earlier kind has the first claim
-        if all(span[1] <= other[0] or span[0] >= other[1] for other in taken):
-            taken.append(span)
-    return sorted(taken)
+    for start, end, kind in found:  # in the order of kinds: an earlier kind has the first claim
+        place = bisect(taken, (start,))
+        before = taken[place - 1][1] if place else 0
+        after = taken[place][0] if place < len(taken) else end
+        if before <= start and end <= after:
+            taken.insert(place, (start, end, kind))
+    return taken
 
 
 def _is_card(written: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import xxhash
 
 from arriero.corpus.config import CorpusRecipe, SourceConfig
+from arriero.corpus.readers.items import printable
 from arriero.data.files import CHUNK_BYTES, describes_folder, given_paths
 from arriero.records import UserError
 
@@ -164,7 +165,7 @@ def _is_meant(file: Path, root: Path) -> bool:
 
 
 def _input(path: Path, root: Path, source: SourceConfig, *, named: bool) -> InputFile:
-    relative = path.relative_to(root).as_posix()
+    relative = printable(path.relative_to(root).as_posix())
     # A file that the user named may be a link to anywhere; one that lies in a folder may not.
     if not named and not _stays_inside(path, root):
         return InputFile(str(path), relative, "", 0, "", "a link that leaves its folder")

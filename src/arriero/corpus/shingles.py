@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
 
@@ -27,7 +28,26 @@ _WORD_BASE = 0x100000001B3 | (1 << 62)
 _GRAM_BASE = 0xD6E8FEB86659FD93
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _MASK = 2**64 - 1
-_MARKS = re.compile(r"[^\w\x00-\x7f]+")
+
+
+def _marks() -> str:
+    """Combining marks as ranges of a regular expression, without selectors of a sign's looks.
+
+    `\\w` lacks them, though they are the vowels of Hindi or Tamil. There are none beyond.
+    """
+    codes = [code for code in range(0x300, 0x20000) if _is_mark(code)]
+    firsts = [code for code in codes if not _is_mark(code - 1)]
+    lasts = [code for code in codes if not _is_mark(code + 1)]
+    return "".join(f"\\U{a:08x}-\\U{b:08x}" for a, b in zip(firsts, lasts, strict=True))
+
+
+def _is_mark(code: int) -> bool:
+    selects = 0xFE00 <= code <= 0xFE0F
+    return unicodedata.category(chr(code)) in ("Mn", "Mc") and not selects
+
+
+# Runs of signs beyond ASCII that are no part of a word.
+_NO_WORD = re.compile(rf"[^\w\x00-\x7f{_marks()}]+")
 _UNSPACED = re.compile(f"([{UNSPACED}])")
 _IS_WORD = np.zeros(256, bool)
 _IS_WORD[[*range(48, 58), *range(97, 123), *range(65, 91), *range(128, 256)]] = True
@@ -42,11 +62,15 @@ def exact_hash(text: str) -> tuple[int, int]:
 def folded(text: str) -> bytes:
     """The text in which words are runs of ASCII letters and digits and bytes from 128 on.
 
-    Marks beyond ASCII become spaces; in scripts without spaces every sign is a word.
+    Signs beyond ASCII that are no part of a word become spaces; in scripts without spaces every
+    sign is a word. Combining marks belong to words.
+
+    >>> folded("«Ünder» की").decode().split()
+    ['ünder', 'की']
     """
     text = text.casefold()
     if not text.isascii():
-        text = _UNSPACED.sub(r" \1 ", _MARKS.sub(" ", text))
+        text = _UNSPACED.sub(r" \1 ", _NO_WORD.sub(" ", text))
     return text.encode()
 
 

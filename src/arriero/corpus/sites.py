@@ -43,13 +43,18 @@ def excluding(url: str, sites: frozenset[str]) -> str:
     return ""
 
 
-def read_sites(given: Iterable[str], files: Iterable[str]) -> frozenset[str]:
+def read_sites(
+    given: Iterable[str], files: Iterable[str], key: str = "excluded_sites"
+) -> frozenset[str]:
     """The sites of a list and of files with one a line; `#` begins a comment.
+
+    Args:
+        key: what the list is called in an error.
 
     Raises:
         UserError: a file is not there, or a line is no domain.
     """
-    found = {_site(entry, "excluded_sites") for entry in given}
+    found = {_site(entry, key) for entry in given}
     for name in files:
         path = Path(name)
         if not path.is_file():

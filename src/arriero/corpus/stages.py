@@ -6,9 +6,10 @@ is not done again; a stage goes on only where every unit of it stands, whatever 
 
 from __future__ import annotations
 
+import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -92,8 +93,9 @@ def run_stage(stage: Stage, context: Context, execute: Execute, say: Say) -> dic
     manifest.unlink(missing_ok=True)
     (root / "build.json").unlink(missing_ok=True)
     if len(standing) < len(stage.keys):
-        for old in folder.glob("errors/**/*.json"):
-            old.unlink(missing_ok=True)
+        if context.recipe.executor.nodes == 1:  # of several, each forgets those of its own units
+            for old in folder.glob("errors/**/*.json"):
+                old.unlink(missing_ok=True)
         write_json(folder / "plan.json", {"keys": dict(stage.keys)})
         execute(context, stage)
         standing = _standing(stage, root)
@@ -128,6 +130,7 @@ def do_unit(context: Context, name: str, key: str, stage: str, work: Work) -> No
         write_json(
             folder / "errors" / f"{name}.json",
             {
+                "key": key,
                 "mendable": isinstance(error, UserError),
                 "message": str(error) if isinstance(error, UserError) else traceback.format_exc(),
             },
@@ -135,6 +138,12 @@ def do_unit(context: Context, name: str, key: str, stage: str, work: Work) -> No
         return
     outputs = {str(path): hash_file(context.root / path) for path in paths}
     write_json(marker, {"key": key, "outputs": outputs})
+
+
+def failure_of(folder: Path, name: str, key: str) -> dict[str, Any] | None:
+    """What went wrong with a unit of a stage's folder, if it was done by this key and failed."""
+    known: Any = read_json(folder / "errors" / f"{name}.json")
+    return known if isinstance(known, dict) and known.get("key") == key else None
 
 
 def is_standing(marker: Path, key: str, root: Path) -> Outputs | None:
@@ -148,7 +157,7 @@ def is_standing(marker: Path, key: str, root: Path) -> Outputs | None:
     return known["outputs"]
 
 
-def prune(root: Path, stages: Mapping[str, Mapping[str, Outputs]], folders: list[str]) -> None:
+def prune(root: Path, stages: Mapping[str, Mapping[str, Outputs]], folders: Sequence[str]) -> None:
     """Remove what no unit left: of sources that are gone, of builds by another recipe."""
     kept = {path for units in stages.values() for outputs in units.values() for path in outputs}
     for folder in folders:
@@ -156,6 +165,21 @@ def prune(root: Path, stages: Mapping[str, Mapping[str, Outputs]], folders: list
             str(Path(path).relative_to(folder)) for path in kept if path.startswith(f"{folder}/")
         }
         _prune(root / folder, inside, beside=_OWN)
+
+
+def prune_tokens(folder: Path, shards: Mapping[str, Outputs]) -> None:
+    """Remove the shards of sources that have none any more, and drafts of a killed build.
+
+    What else lies in a shard's folder stays: `arriero contamination` keeps its arrays there.
+    """
+    kept = {Path(path).parent.name for outputs in shards.values() for path in outputs}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and path.name not in kept:
+            shutil.rmtree(path)
+    for path in sorted(folder.glob("*/.*.tmp")):
+        path.unlink()
+    if not shards:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prune(folder: Path, kept: set[str], beside: frozenset[str] = frozenset()) -> None:
@@ -179,10 +203,10 @@ def _standing(stage: Stage, root: Path) -> dict[str, Outputs]:
 
 
 def _gate(stage: Stage, folder: Path, standing: Mapping[str, Outputs]) -> None:
-    for name in stage.keys:
+    for name, key in stage.keys.items():
         if name in standing:
             continue
-        error = read_json(folder / "errors" / f"{name}.json")
+        error = failure_of(folder, name, key)
         if error is None:
             raise RuntimeError(
                 f"{stage.name}: unit {name} was lost; see {folder}/.log, and give the command again"

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 import zstandard
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 _LEVEL = 3
 
@@ -59,7 +59,7 @@ class _Buffered:
 
     def flush(self) -> None:
         if self._rows:
-            self._stream.write(("\n".join(self._rows) + "\n").encode())
+            self._stream.write(_encoded("\n".join(self._rows) + "\n"))
             self._rows, self._size = [], 0
 
 
@@ -74,7 +74,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 def write_json(path: Path, value: Any) -> None:
     """A JSON file."""
     with whole(path) as file:
-        file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+        file.write(_encoded(json.dumps(value, indent=1, ensure_ascii=False) + "\n"))
 
 
 def read_json(path: Path) -> Any:
@@ -89,6 +89,27 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     """A .npy file."""
     with whole(path) as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+@contextmanager
+def array_writer(path: Path, dtype: DTypeLike) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """Takes the parts of an array of one dimension for a .npy file, and holds none of them."""
+    size, head = 0, {"descr": np.dtype(dtype).str, "fortran_order": False}
+    with whole(path) as file:
+        np.lib.format.write_array_header_1_0(file, head | {"shape": (0,)})
+        begin = file.tell()
+
+        def write(part: NDArray[Any]) -> None:
+            nonlocal size
+            file.write(part.astype(dtype, copy=False).tobytes())
+            size += len(part)
+
+        yield write
+        # A head has room for any length of the first dimension.
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, head | {"shape": (size,)})
+        if file.tell() != begin:
+            raise RuntimeError(f"{path}: the head of an array grew with its length")
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -107,3 +128,8 @@ def hash_file(path: Path) -> str:
 def hash_of(*facts: Any) -> str:
     """SHA-256 of anything that JSON can say."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _encoded(text: str) -> bytes:
+    """JSON as UTF-8; halves of a surrogate pair, as a file's name may hold, by their numbers."""
+    return text.encode("utf-8", "backslashreplace")

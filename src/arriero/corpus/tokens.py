@@ -13,6 +13,7 @@ from arriero.corpus.config import CorpusRecipe
 from arriero.corpus.reading import DOCUMENTS, TOKENS
 from arriero.corpus.stages import Context, Outputs, Stage
 from arriero.corpus.storage import (
+    array_writer,
     hash_file,
     hash_of,
     read_array,
@@ -36,11 +37,16 @@ def tokenizer_stage(recipe: CorpusRecipe, done: Mapping[str, Outputs], kept_key:
     """
     config = recipe.tokenizer
     if config.model == "train":
-        facts = hash_of([part for outputs in done.values() for part in sorted(outputs.items())])
-        key = kept_key or hash_of(TOKENIZER, config.model_dump(), recipe.seed, facts)
+        key = kept_key or training_key(recipe, done)
     else:
         key = hash_of(TOKENIZER, [hash_file(path) for path in _tokenizer_files(config.model)])
     return Stage(TOKENIZER, make_tokenizer, {"all": key})
+
+
+def training_key(recipe: CorpusRecipe, done: Mapping[str, Outputs]) -> str:
+    """The hash of all that a tokenizer that is trained follows from."""
+    facts = hash_of([part for outputs in done.values() for part in sorted(outputs.items())])
+    return hash_of(TOKENIZER, recipe.tokenizer.model_dump(), recipe.seed, facts)
 
 
 def make_tokenizer(context: Context, name: str) -> list[Path]:
@@ -81,15 +87,15 @@ def tokenise(context: Context, name: str) -> list[Path]:
 
     tokenizer = load_tokenizer(context.root / TOKENIZER / "model")
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
-    rows: list[np.ndarray[Any, Any]] = [np.zeros(0, dtype)]
     sizes: list[int] = []
     documents = _kept(context, name)
-    while batch := list(islice(documents, _BATCH)):
-        for ids in tokenizer.encode_batch([row["text"] for row in batch]):
-            rows.append(np.asarray([tokenizer.start_id, *ids, tokenizer.eos_id], dtype))
-            sizes.append(len(rows[-1]))
     tokens, lengths = (Path(PIECES, f"{name}.{part}.npy") for part in ("tokens", "lengths"))
-    write_array(context.root / tokens, np.concatenate(rows))
+    # A unit may be one file of any size, so its tokens are not held.
+    with array_writer(context.root / tokens, dtype) as write:
+        while batch := list(islice(documents, _BATCH)):
+            for ids in tokenizer.encode_batch([row["text"] for row in batch]):
+                write(np.asarray([tokenizer.start_id, *ids, tokenizer.eos_id], dtype))
+                sizes.append(len(ids) + 2)
     write_array(context.root / lengths, np.asarray(sizes, np.int64))
     return [tokens, lengths]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 import re
 from collections.abc import Sequence
@@ -60,9 +61,12 @@ def write_dumps(folder: Path, documents: int, seed: int = 0) -> None:
     drawn = _Drawing(Valley(seed), documents)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "chronicle.jsonl.gz", drawn.chronicle)
-    for number, lessons in enumerate(_parts(drawn.lessons, 10)):
+    books = _parts(drawn.lessons, 10)
+    for number, lessons in enumerate(books):
         text = "\n\n".join(row["text"] for row in lessons)
         _replace(folder / "lessons" / f"book-{number:02d}.md", text.encode())
+    for number in range(len(books), 10):  # of other dumps that were drawn here before
+        (folder / "lessons" / f"book-{number:02d}.md").unlink(missing_ok=True)
     _write(folder / "letters.jsonl", drawn.letters)
     _write(folder / "tongues.jsonl", drawn.tongues)
     _write(folder / "code.jsonl", drawn.code)
@@ -278,6 +282,7 @@ def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file() and path.read_bytes() == content:
         return
-    draft = path.with_name(f".{path.name}.tmp")
+    # A name of its own: the nodes of a build draw the same dumps at the same time.
+    draft = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.tmp")
     draft.write_bytes(content)
     draft.replace(path)

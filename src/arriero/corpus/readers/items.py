@@ -24,3 +24,12 @@ class Problem:
 
 
 Item = Found | Problem
+
+
+def printable(name: str) -> str:
+    r"""A name in which bytes that are no UTF-8 are written as such, so that it can be written.
+
+    >>> printable("caf\udce9.txt")
+    'caf\\udce9.txt'
+    """
+    return name.encode("utf-8", "backslashreplace").decode()

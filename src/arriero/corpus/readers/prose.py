@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from arriero.corpus.html import declared_charset, html_text
 from arriero.corpus.readers.items import Found, Item, Problem
@@ -62,13 +63,16 @@ def page(content: bytes, charset: str, url: str, place: int | str, extract: str)
     Args:
         charset: what the server said; before what the page says.
     """
+    text = decoded_page(content, (charset, declared_charset(content), "utf-8"), place)
+    return text if isinstance(text, Problem) else Found(html_text(text, extract), place, url)
+
+
+def decoded_page(content: bytes, charsets: Iterable[str], place: int | str) -> str | Problem:
+    """The content by the first of the charsets that is one and fits, or why it is no text."""
     if b"\0" in content:
         return Problem("null bytes", place)
-    for name in (charset, declared_charset(content), "utf-8"):
-        try:
-            text = content.decode(name) if name else None
-        except (LookupError, UnicodeDecodeError, ValueError):
-            continue
-        if text is not None:
-            return Found(html_text(text, extract), place, url)
+    for name in filter(None, charsets):
+        # An unknown one is a LookupError, bytes that do not fit are a ValueError.
+        with suppress(LookupError, ValueError):
+            return content.decode(name)
     return Problem("not UTF-8", place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -10,11 +10,12 @@ from typing import Any, BinaryIO, cast
 import zstandard
 
 from arriero.corpus.readers.items import Found, Item, Problem
-from arriero.corpus.readers.prose import page
+from arriero.corpus.readers.prose import decoded_page, page
 from arriero.data.files import missing_package, read_start
 from arriero.records import UserError
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_CUT, _WITHIN = "not readable whole", "it ends within a record"
 _PAGES = ("text/html", "application/xhtml+xml")
 
 
@@ -34,18 +35,34 @@ def warc_records(path: Path, max_bytes: int, extract: str) -> Iterator[Item]:
     number = 0
     try:
         with path.open("rb") as file:
-            for record in reader(_plain(file, path)):
+            records = reader(_plain(file, path))
+            records.loader.load_http_headers = _whole_head(records.loader.load_http_headers)
+            for record in records:
                 number += 1
                 item = _item(record, number, max_bytes, extract)
+                if _is_cut(record):
+                    item = Problem(_CUT, number, _WITHIN)
                 if item is not None:
                     yield item
     except UserError:
         raise
     except Exception as error:  # whatever strange bytes make the parser raise
-        yield Problem("not readable whole", number + 1, f"{type(error).__name__}: {error}")
+        yield Problem(_CUT, number + 1, f"{type(error).__name__}: {error}")
         return
     if number == 0:
         yield Problem("no WARC record")
+
+
+def _whole_head(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Reads an answer's head; where the file ends within it, warcio sees the end of all."""
+
+    def loaded(*given: Any) -> Any:
+        try:
+            return load(*given)
+        except EOFError:
+            raise ValueError(_WITHIN) from None
+
+    return loaded
 
 
 def _plain(file: BinaryIO, path: Path) -> BinaryIO:
@@ -67,11 +84,7 @@ def _item(record: Any, number: int, max_bytes: int, extract: str) -> Item | None
         is_text = kind.strip().lower() == "text/plain"
         if not is_text and kind.strip().lower() not in _PAGES:
             return None
-        charset = (
-            more.lower().rpartition("charset=")[2].strip(" \"';")
-            if "charset=" in more.lower()
-            else ""
-        )
+        charset = _charset(more)
     elif not is_text:
         return None
     content = record.content_stream().read(max_bytes + 1)
@@ -79,9 +92,25 @@ def _item(record: Any, number: int, max_bytes: int, extract: str) -> Item | None
         return Problem("page too long", number)
     if not is_text:
         return page(content, charset, url, number, extract)
-    if b"\0" in content:
-        return Problem("null bytes", number)
-    try:
-        return Found(content.decode(charset or "utf-8"), number, url)
-    except (LookupError, UnicodeDecodeError):
-        return Problem("not UTF-8", number)
+    text = decoded_page(content, (charset, "utf-8"), number)
+    return text if isinstance(text, Problem) else Found(text, number, url)
+
+
+def _charset(parameters: str) -> str:
+    """What follows `charset=` in a Content-Type; "" if nothing does.
+
+    >>> _charset(' boundary=x; Charset="UTF-8"; q=1')
+    'utf-8'
+    """
+    _, found, rest = parameters.lower().rpartition("charset=")
+    return rest.partition(";")[0].strip(" \"'") if found else ""
+
+
+def _is_cut(record: Any) -> bool:
+    """Whether the file ended within the record: warcio takes what there is for all of it."""
+    if not record.length and record.rec_headers.get_header("Content-Length") is None:
+        return True  # within its head
+    stream = record.raw_stream
+    while stream.read(1 << 16):
+        pass
+    return getattr(stream, "limit", 0) > 0
