@@ -102,7 +102,7 @@ def test_the_report_goes_with_what_it_shows(tmp_path: Path) -> None:
     withdraw(corpus, Wanted(frozenset([secret.id])), lambda line: None, dry_run=True)
     assert (corpus / "report.html").exists()
     said = go(corpus, ids=[secret.id])
-    assert any("give `arriero corpus report` again" in line for line in said)
+    assert any("`arriero corpus report` writes it again" in line for line in said)
     assert not {"analyses.json", "report.html"} & {path.name for path in corpus.iterdir()}
 
 
